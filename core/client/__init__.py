@@ -1,0 +1,1 @@
+"""The client side: the Client contract, informers, work queues, leader election."""

@@ -1,0 +1,1 @@
+"""What every process shares: the runner, configuration, metrics, and the two clients."""

@@ -1,0 +1,1 @@
+"""The container runtimes, one contract: Docker, local processes, simulated."""
