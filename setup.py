@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 from setuptools import Command, Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -111,7 +112,7 @@ class BuildData(Command):
     """``setup.py build_data``: the generated data alone, into the checkout."""
 
     description = "generate schemas and static binaries in place"
-    user_options: list[tuple[str, str, str]] = []
+    user_options: ClassVar[list[tuple[str, str, str]]] = []
 
     def initialize_options(self) -> None: ...
     def finalize_options(self) -> None: ...

@@ -111,7 +111,9 @@ def already_exists(group: str, resource: str, name: str) -> ApiError:
 OBJECT_MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 
 
-def conflict(group: str, resource: str, name: str, why: str = OBJECT_MODIFIED, causes: Sequence[Cause] = ()) -> ApiError:
+def conflict(
+    group: str, resource: str, name: str, why: str = OBJECT_MODIFIED, causes: Sequence[Cause] = ()
+) -> ApiError:
     message = f'Operation cannot be fulfilled on {_qualified(group, resource)} "{name}": {why}'
     return failure(409, "Conflict", message, name=name, group=group, kind=resource, causes=causes)
 
@@ -168,7 +170,9 @@ def unsupported_media_type(accepted: Sequence[str]) -> ApiError:
     return failure(415, "UnsupportedMediaType", message)
 
 
-def expired(message: str = "The provided continue parameter is too old to display a consistent list result.") -> ApiError:
+def expired(
+    message: str = "The provided continue parameter is too old to display a consistent list result.",
+) -> ApiError:
     """410: the revision that was asked for has been compacted away."""
     return failure(410, "Expired", message)
 
@@ -197,7 +201,8 @@ def timeout(message: str, retry_after_s: int | None = None) -> ApiError:
 
 
 def server_timeout(group: str, resource: str, operation: str, retry_after_s: int = 0) -> ApiError:
-    message = f"The {operation} operation against {_qualified(group, resource)} could not be completed at this time, please try again."
+    target = _qualified(group, resource)
+    message = f"The {operation} operation against {target} could not be completed at this time, please try again."
     return failure(500, "ServerTimeout", message, group=group, kind=resource, retry_after_s=retry_after_s)
 
 

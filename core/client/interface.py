@@ -117,11 +117,17 @@ class Client(Protocol):
         uid: str = "",
         resource_version: str = "",
     ) -> Object:
-        """``uid`` and ``resource_version`` are preconditions. Returns the object or the Status that the server sends."""
+        """``uid`` and ``resource_version`` are preconditions. Returns the object or the Status sent."""
         ...
 
     async def delete_collection(
-        self, gvr: Gvr, namespace: str = "", *, label_selector: str = "", field_selector: str = "", propagation: str = ""
+        self,
+        gvr: Gvr,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        propagation: str = "",
     ) -> None: ...
 
     async def close(self) -> None: ...

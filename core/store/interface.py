@@ -127,7 +127,7 @@ class Store(Protocol):
         ...
 
     async def range(self, start: bytes, end: bytes, *, limit: int = 0, revision: int | None = None) -> Page:
-        """Records with start <= key < end in key order, at most ``limit`` (0: all). Raises Compacted, FutureRevision."""
+        """Records with start <= key < end in key order, at most ``limit`` (0: all). Raises as ``get``."""
         ...
 
     async def put(self, key: bytes, value: bytes, *, expected_revision: int | None) -> Record:

@@ -264,7 +264,9 @@ class Runtime(Protocol):
 
     async def list_containers(self) -> Sequence[ContainerStatus]: ...
 
-    async def update_container(self, container_id: str, *, cpu_limit_milli: int, cpu_request_milli: int, memory_limit: int) -> None: ...
+    async def update_container(
+        self, container_id: str, *, cpu_limit_milli: int, cpu_request_milli: int, memory_limit: int
+    ) -> None: ...
 
     async def exec_sync(self, container_id: str, command: Sequence[str], timeout_s: float) -> ExecResult:
         """Raises TimeoutError; the process is killed then."""
