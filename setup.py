@@ -70,15 +70,14 @@ def kernels() -> list[Extension]:
 
 
 def binaries(target: Path) -> None:
-    """Compile each ext/native/*.c to one small static program in ``target``."""
+    """Compile each folder of ext/native to one small static program in ``target``, named after the folder."""
     target.mkdir(parents=True, exist_ok=True)
-    for source in sorted((ROOT / "ext" / "native").glob("*.c")):
-        output = target / source.stem
-        if output.exists() and output.stat().st_mtime >= source.stat().st_mtime:
-            continue
-        compiler = os.environ.get("CC", "cc")
-        command = [compiler, "-static", "-Os", "-s", "-std=gnu11", "-Wall", "-Werror", "-o", str(output), str(source)]
-        subprocess.run(command, check=True)
+    compiler = os.environ.get("CC", "cc")
+    for folder in sorted(path for path in (ROOT / "ext" / "native").iterdir() if path.is_dir()):
+        sources = sorted(str(path) for path in folder.glob("*.c"))
+        output = target / folder.name
+        flags = ["-static", "-Os", "-s", "-std=gnu11", "-Wall", "-Wextra", "-Werror"]
+        subprocess.run([compiler, *flags, "-o", str(output), *sources], check=True)
 
 
 def schemas(target: Path) -> None:
@@ -125,7 +124,7 @@ class BuildData(Command):
 setup(
     packages=["cybernetes", *PACKAGES],
     package_data={
-        "cybernetes.ext": ["*.pyx", "*.pxd", "*.pyi", "*.h", "native/*", "bin/*"],
+        "cybernetes.ext": ["*.pyx", "*.pxd", "*.pyi", "*.h", "native/*/*", "bin/*"],
         "cybernetes.core.api": ["data/*"],
     },
     exclude_package_data={"cybernetes.ext": ["*.c"]},

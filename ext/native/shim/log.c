@@ -1,0 +1,65 @@
+/* Container output as the CRI wants it in a file: "2016-10-06T00:17:09.669794202Z stdout F text". A line longer than
+ * the buffer is cut into parts tagged P, its last part is F. What ends without a newline stays P, so that a reader adds none. */
+
+#include "shim.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static int log_fd = -1;
+
+void log_open(const char *path) {
+    if (log_fd >= 0) {
+        close(log_fd);
+    }
+    log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+}
+
+static void put_line(struct log_stream *stream, char tag) {
+    struct timespec now;
+    struct tm parts;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &parts);
+    char text[sizeof stream->line + 64];
+    size_t length = strftime(text, 32, "%Y-%m-%dT%H:%M:%S", &parts);
+    length += (size_t)snprintf(text + length, 48, ".%09ldZ %s %c ", now.tv_nsec, stream->name, tag);
+    memcpy(text + length, stream->line, stream->length);
+    length += stream->length;
+    text[length++] = '\n';
+    stream->length = 0;
+    if (log_fd >= 0) {
+        write_all(log_fd, text, length); /* a full disk loses log lines, never the container */
+    }
+}
+
+void log_write(struct log_stream *stream, const char *data, size_t size) {
+    while (size) {
+        const char *end = memchr(data, '\n', size);
+        size_t part = end ? (size_t)(end - data) : size;
+        size_t room = sizeof stream->line - stream->length;
+        if (part > room) {
+            part = room;
+            end = NULL;
+        }
+        memcpy(stream->line + stream->length, data, part);
+        stream->length += part;
+        data += part;
+        size -= part;
+        if (end) {
+            put_line(stream, 'F');
+            data++;
+            size--;
+        } else if (stream->length == sizeof stream->line) {
+            put_line(stream, 'P');
+        }
+    }
+}
+
+void log_flush(struct log_stream *stream) {
+    if (stream->length) {
+        put_line(stream, 'P');
+    }
+}
