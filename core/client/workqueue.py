@@ -1,0 +1,212 @@
+"""A queue of keys: each once, never two workers on one key, retries that back off.
+
+    add(k)            waiting: [k]
+    add(k)            waiting: [k]                     a key waits once, however often it is added
+    get() -> k        waiting: []   active: {k}
+    add(k)            waiting: []   active: {k}  again: {k}     changed while it is worked on: not a second worker
+    done(k)           waiting: [k]                     but once more afterwards
+
+Upstream: client-go ``util/workqueue``. ``retry`` waits 5 ms, 10 ms … up to 1000 s a key and counts until ``forget``.
+Everything is bounded by the number of keys; one timer serves all delays, and an empty queue has none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from cybernetes.core.clock import Clock
+
+K = TypeVar("K", bound=Hashable)
+
+RETRY_BASE_S = 0.005
+RETRY_MAX_S = 1000.0
+
+
+class ShutDown(Exception):
+    """The queue has been shut down: its workers end."""
+
+
+class QueueMetrics:
+    """Counters of one queue; seconds where the name says so. Reading them is the service's business."""
+
+    __slots__ = ("adds", "latency_s_sum", "retries", "work_s_sum", "worked")
+
+    def __init__(self) -> None:
+        self.adds = 0
+        self.retries = 0
+        self.worked = 0
+        self.latency_s_sum = 0.0
+        self.work_s_sum = 0.0
+
+
+class WorkQueue(Generic[K]):
+    """For one event loop. ``base_s`` and ``max_s`` bound the delay of ``retry``."""
+
+    def __init__(
+        self, clock: Clock, *, name: str = "", base_s: float = RETRY_BASE_S, max_s: float = RETRY_MAX_S
+    ) -> None:
+        self.name = name
+        self.metrics = QueueMetrics()
+        self._clock = clock
+        self._base_s = base_s
+        self._max_s = max_s
+        self._waiting: deque[K] = deque()
+        self._since: dict[K, float] = {}  # waiting keys and since when
+        self._active: dict[K, float] = {}
+        self._again: dict[K, float] = {}
+        self._failures: dict[K, int] = {}
+        # Delayed keys: the heap may hold entries that are out of date, _due has the true ones.
+        self._heap: list[tuple[float, int, K]] = []
+        self._due: dict[K, float] = {}
+        self._number = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._getters: deque[asyncio.Future[None]] = deque()
+        self._is_shut_down = False
+
+    def __len__(self) -> int:
+        """How many keys wait to be worked on now; those that are delayed or worked on do not count."""
+        return len(self._waiting)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing waits and nothing is worked on. Keys with a delay may be pending."""
+        return not self._waiting and not self._active
+
+    @property
+    def active(self) -> int:
+        return len(self._active)
+
+    @property
+    def delayed(self) -> int:
+        return len(self._due)
+
+    def add(self, key: K) -> None:
+        if self._is_shut_down:
+            return
+        if key in self._active:
+            if key not in self._again:
+                self.metrics.adds += 1
+                self._again[key] = self._clock.monotonic()
+            return
+        if key in self._since:
+            return
+        self.metrics.adds += 1
+        self._since[key] = self._clock.monotonic()
+        self._waiting.append(key)
+        self._wake()
+
+    def add_after(self, key: K, delay_s: float) -> None:
+        """Add later; the earliest of several delays counts."""
+        if self._is_shut_down:
+            return
+        if delay_s <= 0:
+            self.add(key)
+            return
+        due_s = asyncio.get_running_loop().time() + delay_s
+        known = self._due.get(key)
+        if known is not None and known <= due_s:
+            return
+        self._due[key] = due_s
+        self._number += 1
+        heapq.heappush(self._heap, (due_s, self._number, key))
+        self._arm()
+
+    def retry(self, key: K) -> float:
+        """Add after a delay that doubles with each failure. Returns the delay in seconds."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        self.metrics.retries += 1
+        delay_s = min(self._max_s, self._base_s * 2.0 ** min(failures, 60))
+        self.add_after(key, delay_s)
+        return delay_s
+
+    def forget(self, key: K) -> None:
+        """It went well: the next failure is the first."""
+        self._failures.pop(key, None)
+
+    def failures(self, key: K) -> int:
+        return self._failures.get(key, 0)
+
+    async def get(self) -> K:
+        """The next key; call ``done`` with it afterwards. Raises ShutDown."""
+        while not self._waiting:
+            if self._is_shut_down:
+                raise ShutDown(self.name)
+            future = asyncio.get_running_loop().create_future()
+            self._getters.append(future)
+            try:
+                await future
+            except asyncio.CancelledError:
+                if future.done() and not future.cancelled():
+                    self._wake()  # this wake-up was for somebody: pass it on
+                else:
+                    self._getters.remove(future)
+                raise
+        return self.take()
+
+    def take(self) -> K:
+        """The next key without waiting. Raises IndexError when there is none."""
+        key = self._waiting.popleft()
+        now_s = self._clock.monotonic()
+        self.metrics.latency_s_sum += now_s - self._since.pop(key)
+        self._active[key] = now_s
+        return key
+
+    def done(self, key: K) -> None:
+        started_s = self._active.pop(key)
+        now_s = self._clock.monotonic()
+        self.metrics.work_s_sum += now_s - started_s
+        self.metrics.worked += 1
+        since_s = self._again.pop(key, None)
+        if since_s is not None and not self._is_shut_down:
+            self._since[key] = since_s
+            self._waiting.append(key)
+            self._wake()
+
+    def shut_down(self) -> None:
+        """Drop what waits; who is in ``get`` gets ShutDown."""
+        self._is_shut_down = True
+        self._waiting.clear()
+        self._since.clear()
+        self._due.clear()
+        self._heap.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._getters:
+            future = self._getters.popleft()
+            if not future.done():
+                future.set_result(None)
+
+    def _wake(self) -> None:
+        while self._getters:
+            future = self._getters.popleft()
+            if not future.done():
+                future.set_result(None)
+                return
+
+    def _arm(self) -> None:
+        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        if not self._heap:
+            return
+        due_s = self._heap[0][0]
+        if self._timer is not None:
+            if self._timer.when() <= due_s and not self._timer.cancelled():
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(due_s, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        now_s = asyncio.get_running_loop().time() + 1e-9
+        while self._heap and self._heap[0][0] <= now_s:
+            due_s, _, key = heapq.heappop(self._heap)
+            if self._due.get(key) == due_s:
+                del self._due[key]
+                self.add(key)
+        self._arm()
