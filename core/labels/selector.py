@@ -12,7 +12,7 @@ Matching is a kernel (``ext/labelmatch.pyx``: one dict lookup a requirement, wel
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +28,7 @@ from cybernetes.core.labels.requirement import (
     SelectorError,
     requirement,
 )
+from cybernetes.ext.labelmatch import Matcher
 
 _OBJECT_OPERATORS = {"In": IN, "NotIn": NOT_IN, "Exists": EXISTS, "DoesNotExist": DOES_NOT_EXIST}
 
@@ -35,14 +36,17 @@ _OBJECT_OPERATORS = {"In": IN, "NotIn": NOT_IN, "Exists": EXISTS, "DoesNotExist"
 class Selector:
     """A conjunction of requirements on labels."""
 
-    __slots__ = ("_is_nothing", "requirements")
+    __slots__ = ("_is_nothing", "matches", "requirements")
 
     requirements: tuple[Requirement, ...]
+    #: Whether a label set meets every requirement. An attribute, so that a call enters the kernel directly.
+    matches: Callable[[Mapping[str, str]], bool]
 
     def __init__(self, requirements: Iterable[Requirement] = (), *, is_nothing: bool = False) -> None:
         """From requirements that ``requirement`` has checked."""
         self.requirements = tuple(sorted(requirements, key=_key))
         self._is_nothing = is_nothing
+        self.matches = _never if is_nothing else Matcher(self.requirements).matches
 
     @classmethod
     def parse(cls, text: str) -> Selector:
@@ -88,11 +92,6 @@ class Selector:
         """True for the selector that matches nothing because there was none."""
         return self._is_nothing
 
-    def matches(self, labels: Mapping[str, str]) -> bool:
-        if self._is_nothing:
-            return False
-        return all(requirement.matches(labels) for requirement in self.requirements)
-
     def with_requirements(self, *more: Requirement) -> Selector:
         """This selector and more conditions."""
         return self if self._is_nothing else Selector((*self.requirements, *more))
@@ -111,6 +110,10 @@ class Selector:
 
     def __hash__(self) -> int:
         return hash((self.requirements, self._is_nothing))
+
+
+def _never(labels: Mapping[str, str]) -> bool:
+    return False
 
 
 def _key(requirement: Requirement) -> str:
