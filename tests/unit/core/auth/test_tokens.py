@@ -101,8 +101,13 @@ def test_keys_of_other_kinds(make):
     world = World(certificates.key_pem(make()))
     token = world.issue()
     assert world.authenticator.authenticate(token).user.name == "system:serviceaccount:default:app"
-    jwt.decode(token, jwt.PyJWK(world.issuer.jwks()["keys"][0]), [world.key.algorithm], audience=AUDIENCE,
-               options={"verify_exp": False, "verify_iat": False, "verify_nbf": False})  # fmt: skip
+    jwt.decode(
+        token,
+        jwt.PyJWK(world.issuer.jwks()["keys"][0]),
+        [world.key.algorithm],
+        audience=AUDIENCE,
+        options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},
+    )
 
 
 def tampered(token):
@@ -194,11 +199,15 @@ def test_a_pod_that_ends_may_finish_its_work(world):
 @pytest.mark.parametrize(
     ("bound", "gvr", "namespace", "text"),
     [
-        ({"secret": Reference("x", "u1")}, SECRETS, "default",
-         "secret UID (u2) does not match service account secret ref claim (u1)"),
+        (
+            {"secret": Reference("x", "u1")},
+            SECRETS,
+            "default",
+            "secret UID (u2) does not match service account secret ref claim (u1)",
+        ),
         ({"node": Reference("x", "u1")}, NODES, "", "node UID (u2) does not match service account node ref claim (u1)"),
     ],
-)  # fmt: skip
+)
 def test_secrets_and_nodes(world, bound, gvr, namespace, text):
     world.put(gvr, namespace, "x", "u2")
     with pytest.raises(InvalidToken) as caught:
