@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -57,6 +58,10 @@ void launch(const struct spec *spec) {
         fail("enter", spec->directory);
     }
     take_identity(spec);
+    /* After the last change of identity, which clears it: who watches this process must not die before it. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) {
+        fail("bind to", "watcher");
+    }
     umask(022);
     sigset_t none;
     sigemptyset(&none);

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -26,22 +25,47 @@ static pid_t fork_into(unsigned long namespaces) {
     return (pid_t)syscall(SYS_clone, namespaces | SIGCHLD, NULL, NULL, NULL, NULL);
 }
 
-/* Leave the caller: it goes on when it has read the answer on stdout, which the grandchild gives. */
+/* Leave the caller: what stays behind is a child of whoever reaps orphans. The process that the caller started passes on
+ * the answer and goes; when the answer is an error it first reaps the one that failed. */
 static void leave_caller(void) {
+    int answers[2];
+    if (pipe2(answers, O_CLOEXEC) < 0) {
+        fail("make", "pipe");
+    }
     pid_t pid = fork();
     if (pid < 0) {
         fail("fork", "watcher");
     }
-    if (pid > 0) {
-        _exit(0);
+    if (pid == 0) {
+        close(answers[0]);
+        error_fd = answers[1];
+        setsid();
+        return;
     }
-    setsid();
+    close(answers[1]);
+    char text[4096];
+    size_t length = 0;
+    ssize_t size;
+    while (length < sizeof text && (size = read(answers[0], text + length, sizeof text - length)) != 0) {
+        if (size > 0) {
+            length += (size_t)size;
+        } else if (errno != EINTR) {
+            break;
+        }
+    }
+    bool is_well = length >= 2 && !memcmp(text, "ok", 2);
+    if (!is_well) {
+        waitpid(pid, NULL, 0);
+    }
+    write_all(1, text, length);
+    _exit(is_well ? 0 : 125);
 }
 
 static void answer(pid_t pid) {
-    char text[32];
-    int length = snprintf(text, sizeof text, "ok %d\n", pid);
-    write_all(1, text, (size_t)length);
+    char text[64];
+    int length = snprintf(text, sizeof text, "ok %d %d\n", pid, getpid());
+    write_all(error_fd, text, (size_t)length);
+    close(error_fd);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int fd = 0; fd < 3; fd++) {
         dup2(null, fd);
@@ -59,7 +83,7 @@ static bool child_started(int reports, pid_t child) {
     if (size <= 0) {
         return true;
     }
-    write_all(1, text, (size_t)size);
+    write_all(error_fd, text, (size_t)size);
     waitpid(child, NULL, 0);
     return false;
 }
@@ -97,7 +121,6 @@ static _Noreturn void hold_namespaces(void) {
 
 static int run_sandbox(void) {
     int reports[2];
-    leave_caller();
     if (pipe2(reports, O_CLOEXEC) < 0) {
         fail("make", "pipe");
     }
@@ -170,7 +193,6 @@ static void make_streams(struct streams *streams, int child[3]) {
 
 static _Noreturn void become_container(int go, const int streams[3]) {
     char byte;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (read(go, &byte, 1) != 1) {
         _exit(125); /* the watcher has gone */
     }
@@ -226,6 +248,7 @@ static int run_container(void) {
     }
     if (pid == 0) {
         close(go[1]);
+        close(error_fd);
         error_fd = reports[1];
         become_container(go[0], child_streams);
     }
@@ -245,8 +268,8 @@ static int run_container(void) {
 
 static int run_exec(void) {
     int reports[2];
-    /* The caller's stderr is the program's: what fails here is said on fd 3, which the caller opens. */
-    error_fd = 3;
+    /* The caller's stderr is the program's: what fails here is said on a descriptor that the caller opened for it. */
+    error_fd = (int)spec.report_fd;
     fcntl(error_fd, F_SETFD, FD_CLOEXEC);
     enter_cgroups(&spec, getpid());
     join(spec.target_pid, "ipc", CLONE_NEWIPC);
@@ -262,7 +285,6 @@ static int run_exec(void) {
         fail("fork", "process");
     }
     if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
         error_fd = reports[1];
         setsid();
         if (spec.terminal) {

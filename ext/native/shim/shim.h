@@ -4,8 +4,8 @@
  *     shim run SPEC       a container: its init in a PID and a mount namespace, watched by this process
  *     shim exec SPEC      one more process in a running container, on this process's own stdin, stdout and stderr
  *
- * sandbox and run leave the caller (double fork), so that containers outlive the kubelet, and first say on stdout
- * "ok PID" or "error STEP: REASON". The process that watches a container writes its log, serves those who attach, and
+ * What sandbox and run start is no child of the caller's, so that it outlives the kubelet; they say on stdout
+ * "ok PID WATCHER" or "error STEP: REASON". The process that watches a container writes its log, serves those who attach, and
  * leaves the exit code in a file. When it dies, the container dies (PR_SET_PDEATHSIG): nothing runs unwatched.
  *
  * SPEC is a file of strings, each ended by a NUL: a key and, by the key, one to three values. See spec.c.
@@ -48,6 +48,7 @@ struct spec {
     uint64_t capabilities;
     long oom_score_adjust;
     /* its streams */
+    long report_fd;
     bool stdin_open, stdin_once, terminal;
     const char *log, *attach_socket, *exit_file;
     int n_arguments, n_environment, n_sysctls, n_cgroups, n_hidden, n_mounts, n_groups;

@@ -17,6 +17,7 @@ static const struct {
     {"target", 1}, {"own", 1}, {"hostname", 1}, {"sysctl", 2}, {"cgroup", 1}, {"root", 1}, {"root-size", 1},
     {"flag", 1}, {"hide", 1}, {"mount", 3}, {"user", 1}, {"group", 1}, {"supplemental-group", 1},
     {"capabilities", 1}, {"oom-score-adjust", 1}, {"log", 1}, {"attach-socket", 1}, {"exit-file", 1},
+    {"report-fd", 1},
 };
 
 static char *read_whole(const char *path, size_t *size) {
@@ -112,7 +113,7 @@ static void set(struct spec *spec, const char *key, char **values) {
             {"ipc-of", NULL, &spec->ipc_pid},              {"uts-of", NULL, &spec->uts_pid},
             {"pid-of", NULL, &spec->pid_pid},              {"target", NULL, &spec->target_pid},
             {"user", NULL, &spec->user},                   {"group", NULL, &spec->group},
-            {"oom-score-adjust", NULL, &spec->oom_score_adjust},
+            {"oom-score-adjust", NULL, &spec->oom_score_adjust}, {"report-fd", NULL, &spec->report_fd},
         };
         for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
             if (!strcmp(key, fields[i].name)) {

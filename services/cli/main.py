@@ -1,0 +1,113 @@
+"""What the command line takes. Each command's work is in a module of its own, imported when it is called.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+
+from cybernetes import KUBERNETES_VERSION, __version__
+from cybernetes.services.cli.datadir import DEFAULT_DATA_DIR
+from cybernetes.services.cli.failure import CommandError
+
+RUNTIMES = ("auto", "docker", "process", "simulated")
+PROXY_MODES = ("userspace", "nftables")
+OPTIONAL_COMPONENTS = ("scheduler", "controller-manager", "kubelet", "proxy", "dns")
+
+
+def _data_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data-dir", default=str(DEFAULT_DATA_DIR), metavar="DIR", help="the cluster's data (default: %(default)s)"
+    )
+
+
+def _up(parser: argparse.ArgumentParser) -> None:
+    _data_dir(parser)
+    parser.add_argument(
+        "--bind-address", default="127.0.0.1", metavar="ADDRESS", help="the API's (default: %(default)s)"
+    )
+    parser.add_argument("--port", type=int, default=6443, help="the API's (default: %(default)s)")
+    parser.add_argument("--nodes", type=int, default=1, metavar="N", help="how many (default: %(default)s)")
+    parser.add_argument("--runtime", choices=RUNTIMES, default="auto", help="what runs the containers")
+    parser.add_argument("--storage", default="", metavar="URL", help="etcd://HOST:PORT,… instead of the embedded store")
+    parser.add_argument("--service-cidr", default="10.96.0.0/16", metavar="CIDR", help="default: %(default)s")
+    parser.add_argument("--pod-cidr", default="10.244.0.0/16", metavar="CIDR", help="default: %(default)s")
+    parser.add_argument("--proxy-mode", choices=PROXY_MODES, default="userspace")
+    parser.add_argument("--apiserver-workers", type=int, default=1, metavar="N", help="API server processes")
+    parser.add_argument(
+        "--without", default="", metavar="NAME,…", help=f"leave out some of {', '.join(OPTIONAL_COMPONENTS)}"
+    )
+    parser.add_argument("--simulation", default="", metavar="FILE", help="how simulated pods behave")
+    parser.add_argument("--detach", action="store_true", help="return when the cluster is ready, and leave it running")
+
+
+def _down(parser: argparse.ArgumentParser) -> None:
+    _data_dir(parser)
+    parser.add_argument("--delete-data", action="store_true", help="also delete the data directory")
+
+
+def _status(parser: argparse.ArgumentParser) -> None:
+    _data_dir(parser)
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+
+
+def _kubectl(parser: argparse.ArgumentParser) -> None:
+    _data_dir(parser)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what kubectl is given")
+
+
+def _part(parser: argparse.ArgumentParser) -> None:
+    _data_dir(parser)
+    parser.add_argument("--ready-fd", type=int, default=-1, help=argparse.SUPPRESS)
+
+
+def _node(parser: argparse.ArgumentParser) -> None:
+    _part(parser)
+    parser.add_argument("--name", default="", help="the node's name (default: the machine's)")
+
+
+#: name -> (module in services/cli, what it does, its options). An empty description hides it from the help.
+COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = {
+    "up": ("up", "start a cluster", _up),
+    "down": ("down", "stop it", _down),
+    "status": ("status", "say how it is", _status),
+    "kubectl": ("kubectl", "the real kubectl, pointed at this cluster", _kubectl),
+    "store": ("parts", "run the store alone", _part),
+    "apiserver": ("parts", "run the API server alone", _part),
+    "scheduler": ("parts", "run the scheduler alone", _part),
+    "controller-manager": ("parts", "run the controllers alone", _part),
+    "kubelet": ("parts", "run the kubelet alone", _node),
+    "proxy": ("parts", "run the service proxy alone", _node),
+    "dns": ("parts", "run the cluster DNS alone", _node),
+    "control-plane": ("parts", "run API server, scheduler and controllers in one process", _part),
+    "node": ("parts", "run kubelet, proxy and DNS in one process", _node),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="cybernetes", description="Kubernetes in Python with a compiled core.")
+    top.add_argument(
+        "--version", action="version", version=f"cybernetes {__version__}, Kubernetes {KUBERNETES_VERSION}"
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (_, description, add_options) in COMMANDS.items():
+        add_options(commands.add_parser(name, help=description, description=description.capitalize() + "."))
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(given)
+    module = importlib.import_module(f"cybernetes.services.cli.{COMMANDS[options.command][0]}")
+    try:
+        code: int = module.run(options)
+    except CommandError as error:
+        print(f"cybernetes {options.command}: {error}", file=sys.stderr)
+        return error.code
+    except KeyboardInterrupt:
+        return 130
+    return code

@@ -1,0 +1,206 @@
+"""``cybernetes up``: decide the options, hold the data directory, run the supervisor, say when it is ready."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from cybernetes.core.clock import SystemClock
+from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
+from cybernetes.services.cli.failure import CommandError, UsageError
+from cybernetes.services.cli.main import OPTIONAL_COMPONENTS
+from cybernetes.services.cli.supervisor import Part, Supervisor
+
+DOCKER_SOCKET = "/var/run/docker.sock"
+
+
+def run(given: argparse.Namespace) -> int:
+    clock = SystemClock()
+    started_at = clock.monotonic()
+    options = decide(given)
+    data = DataDirectory.at(given.data_dir)
+    data.create()
+    if given.detach:
+        return _detached(lambda say: _serve(data, options, clock, started_at, say), data)
+    return _serve(data, options, clock, started_at, lambda line: print(line, flush=True))
+
+
+def decide(given: argparse.Namespace) -> ClusterOptions:
+    """Check what was asked for and settle what was left open. Raises UsageError."""
+    without = tuple(name for name in given.without.split(",") if name)
+    for name in without:
+        if name not in OPTIONAL_COMPONENTS:
+            raise UsageError(f"--without: there is no component {name!r}; choose from {', '.join(OPTIONAL_COMPONENTS)}")
+    for option, text in (("--service-cidr", given.service_cidr), ("--pod-cidr", given.pod_cidr)):
+        for cidr in text.split(","):
+            try:
+                ipaddress.ip_network(cidr)
+            except ValueError as error:
+                raise UsageError(f"{option}: {error}") from None
+    if given.nodes < 0:
+        raise UsageError("--nodes: a cluster has no negative number of nodes")
+    if not 0 <= given.port <= 65535:
+        raise UsageError(f"--port: {given.port} is not a port (0 to 65535)")
+    if given.simulation and not Path(given.simulation).is_file():
+        raise UsageError(f"--simulation: there is no file {given.simulation}")
+    runtime = _runtime(given.runtime)
+    is_rootless = os.geteuid() != 0 and runtime == "process"
+    return ClusterOptions(
+        bind_address=given.bind_address,
+        port=given.port or _free_port(given.bind_address),
+        nodes=given.nodes,
+        runtime=runtime,
+        storage=given.storage,
+        service_cidr=given.service_cidr,
+        pod_cidr=given.pod_cidr,
+        proxy_mode=given.proxy_mode,
+        apiserver_workers=given.apiserver_workers,
+        without=without,
+        simulation=str(Path(given.simulation).absolute()) if given.simulation else "",
+        rootless=is_rootless,
+    )
+
+
+def _runtime(wanted: str) -> str:
+    """Docker where an engine answers, else processes, else (no root and no user namespaces) simulated."""
+    if wanted == "docker" and not docker_answers():
+        raise UsageError(
+            f"--runtime docker: no engine answers at {DOCKER_SOCKET}; start dockerd, or use --runtime process"
+        )
+    if wanted != "auto":
+        return wanted
+    if docker_answers():
+        return "docker"
+    return "process" if os.geteuid() == 0 or user_namespaces_work() else "simulated"
+
+
+def docker_answers() -> bool:
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(2.0)
+            connection.connect(DOCKER_SOCKET)
+            connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            return b" 200 " in connection.recv(64)
+    except OSError:
+        return False
+
+
+def user_namespaces_work() -> bool:
+    """Whether this user may make a user, network and mount namespace; asked of a child that tries."""
+    pid = os.fork()
+    if pid == 0:
+        import ctypes
+
+        os._exit(0 if ctypes.CDLL(None).unshare(0x10000000 | 0x40000000 | 0x00020000) == 0 else 1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _free_port(address: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.bind((address, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def parts(data: DataDirectory, options: ClusterOptions) -> list[Part]:
+    """The processes of a cluster, in the order in which they depend on each other."""
+    here = ("--data-dir", str(data.path))
+    found = []
+    if not options.storage:
+        found.append(Part("store", ("store", *here), data.logs / "store.log"))
+    found.append(Part("control-plane", ("control-plane", *here), data.logs / "control-plane.log"))
+    if not options.is_simulated:
+        for name in node_names(options):
+            found.append(Part(f"node-{name}", ("node", *here, "--name", name), data.logs / f"node-{name}.log"))
+    return found
+
+
+def node_names(options: ClusterOptions) -> list[str]:
+    """One node carries the machine's name; several, and simulated ones, are numbered."""
+    if options.nodes == 1 and not options.is_simulated:
+        return [os.uname().nodename.lower()]
+    return [f"node-{number}" for number in range(1, options.nodes + 1)]
+
+
+def _serve(
+    data: DataDirectory, options: ClusterOptions, clock: SystemClock, started_at: float, say: Callable[[str], None]
+) -> int:
+    lock = data.lock()
+    data.save_options(options)
+    data.pid_file.write_text(f"{os.getpid()}\n")
+
+    def announce(component: str, detail: str) -> None:
+        say(f"{clock.monotonic() - started_at:6.2f} s  {component:20} {detail}")
+
+    def ready() -> None:
+        say(f"ready in {clock.monotonic() - started_at:.2f} s")
+        say(f"export KUBECONFIG={data.admin_kubeconfig}")
+
+    supervisor = Supervisor(parts(data, options), clock, announce, ready, waits_for_nodes=options.nodes > 0)
+    try:
+        code = supervisor.run()
+    finally:
+        data.pid_file.unlink(missing_ok=True)
+        os.close(lock)
+    if supervisor.failure:
+        raise CommandError(supervisor.failure)
+    return code
+
+
+def _detached(serve: Callable[[Callable[[str], None]], int], data: DataDirectory) -> int:
+    """Run ``serve`` in a daemon; print what it says until it is ready or has failed."""
+    read_end, write_end = os.pipe()
+    sys.stdout.flush()
+    if os.fork() == 0:
+        os.close(read_end)
+        os.setsid()
+        if os.fork() != 0:
+            os._exit(0)
+        _be_daemon(serve, write_end, data)
+    os.close(write_end)
+    os.wait()
+    failure = "the supervisor ended without a word, see " + str(data.logs / "supervisor.log")
+    with os.fdopen(read_end, encoding="utf-8") as said:
+        for line in said:
+            word, _, rest = line.rstrip("\n").partition(" ")
+            if word == "failed":
+                failure = rest
+                break
+            print(rest, flush=True)
+            if rest.startswith("export KUBECONFIG="):
+                return 0
+    raise CommandError(failure)
+
+
+def _be_daemon(serve: Callable[[Callable[[str], None]], int], write_end: int, data: DataDirectory) -> None:
+    log = os.open(data.logs / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    pipe: int | None = write_end
+
+    def say(line: str) -> None:
+        nonlocal pipe
+        os.write(1, f"{line}\n".encode())
+        if pipe is not None:
+            os.write(pipe, f"say {line}\n".encode())
+            if line.startswith("export KUBECONFIG="):
+                os.close(pipe)  # the command has returned
+                pipe = None
+
+    code = 1
+    try:
+        code = serve(say)
+    except CommandError as error:
+        code = error.code
+        os.write(2, f"{error}\n".encode())
+        if pipe is not None:
+            os.write(pipe, f"failed {error}\n".encode())
+    finally:
+        os._exit(code)
