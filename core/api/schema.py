@@ -213,6 +213,7 @@ class Schema:
         self._data: Mapping[str, Any] = data["types"]
         self._types: dict[str, Type] = {}
         self._field_maps: dict[str, Mapping[str, Type]] = {}
+        self._by_kind: dict[Gvk, str] | None = None
 
     def __contains__(self, type_name: object) -> bool:
         return type_name in self._data
@@ -231,6 +232,12 @@ class Schema:
     def kinds(self, type_name: str) -> list[Gvk]:
         """The kinds that objects of this type may say they are. Empty for types that are only part of others."""
         return [Gvk(*item) for item in self._raw(type_name).get("g", ())]
+
+    def type_name_of(self, gvk: Gvk) -> str | None:
+        """The type of a kind, also of what is no resource (Status, DeleteOptions, Scale). Makes an index once."""
+        if self._by_kind is None:
+            self._by_kind = {kind: name for name in self._data for kind in self.kinds(name)}
+        return self._by_kind.get(gvk)
 
     def descriptions(self, type_name: str) -> Mapping[str, str]:
         """Texts of a type's fields by name; its own has the empty name. The first call unpacks them all (10 ms)."""
