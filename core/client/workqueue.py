@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from cybernetes.core.clock import Clock
@@ -44,12 +44,22 @@ class QueueMetrics:
 
 
 class WorkQueue(Generic[K]):
-    """For one event loop. ``base_s`` and ``max_s`` bound the delay of ``retry``."""
+    """For one event loop. ``base_s`` and ``max_s`` bound the delay of ``retry``.
+
+    Who has no workers waiting in ``get`` is told by ``on_ready`` that a key waits, and takes it with ``take``.
+    """
 
     def __init__(
-        self, clock: Clock, *, name: str = "", base_s: float = RETRY_BASE_S, max_s: float = RETRY_MAX_S
+        self,
+        clock: Clock,
+        *,
+        name: str = "",
+        base_s: float = RETRY_BASE_S,
+        max_s: float = RETRY_MAX_S,
+        on_ready: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
+        self._on_ready = on_ready
         self.metrics = QueueMetrics()
         self._clock = clock
         self._base_s = base_s
@@ -188,6 +198,8 @@ class WorkQueue(Generic[K]):
             if not future.done():
                 future.set_result(None)
                 return
+        if self._on_ready is not None:
+            self._on_ready()
 
     def _arm(self) -> None:
         while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:

@@ -1,0 +1,100 @@
+"""The indexes by which controllers look things up; informers keep them current.
+
+They are shared: one index serves every controller that reads it. Values are strings; a composite value is joined with
+``/``, which no namespace, uid or label key before its ``=`` makes ambiguous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from cybernetes.core.objects import (
+    CONTROLLER_REVISIONS,
+    ENDPOINT_SLICES,
+    JOBS,
+    PERSISTENT_VOLUME_CLAIMS,
+    PODS,
+    REPLICA_SETS,
+    Gvr,
+    Object,
+)
+
+IndexFunction = Callable[[Object], Iterable[str]]
+
+
+def controller_uid(obj: Object) -> Sequence[str]:
+    """The uid of the controlling owner."""
+    for reference in obj["metadata"].get("ownerReferences") or ():
+        if reference.get("controller"):
+            return (reference["uid"],)
+    return ()
+
+
+def orphan_labels(obj: Object) -> Iterable[str]:
+    """For what no controller owns: ``namespace/`` and ``namespace/key=value`` for each label; to find adoptees."""
+    metadata = obj["metadata"]
+    for reference in metadata.get("ownerReferences") or ():
+        if reference.get("controller"):
+            return ()
+    namespace = metadata.get("namespace", "")
+    labels = metadata.get("labels") or {}
+    return (f"{namespace}/", *(f"{namespace}/{key}={value}" for key, value in labels.items()))
+
+
+def labels_in_namespace(obj: Object) -> Iterable[str]:
+    """``namespace/key=value`` for each label."""
+    metadata = obj["metadata"]
+    namespace = metadata.get("namespace", "")
+    return [f"{namespace}/{key}={value}" for key, value in (metadata.get("labels") or {}).items()]
+
+
+def node_name(pod: Object) -> Sequence[str]:
+    name = (pod.get("spec") or {}).get("nodeName")
+    return (name,) if name else ()
+
+
+def phase(pod: Object) -> Sequence[str]:
+    """``Succeeded`` and ``Failed`` only: the few that somebody collects."""
+    found = (pod.get("status") or {}).get("phase")
+    return (found,) if found in ("Succeeded", "Failed") else ()
+
+
+def claims(pod: Object) -> Iterable[str]:
+    """``namespace/name`` of the volume claims that a pod uses, those of its ephemeral volumes included."""
+    metadata = pod["metadata"]
+    found = []
+    for volume in (pod.get("spec") or {}).get("volumes") or ():
+        claim = volume.get("persistentVolumeClaim")
+        if claim:
+            found.append(f"{metadata['namespace']}/{claim['claimName']}")
+        elif "ephemeral" in volume:
+            found.append(f"{metadata['namespace']}/{metadata['name']}-{volume['name']}")
+    return found
+
+
+def service_of_slice(endpoint_slice: Object) -> Sequence[str]:
+    metadata = endpoint_slice["metadata"]
+    service = (metadata.get("labels") or {}).get("kubernetes.io/service-name")
+    return (f"{metadata['namespace']}/{service}",) if service else ()
+
+
+def volume_of_claim(claim: Object) -> Sequence[str]:
+    name = (claim.get("spec") or {}).get("volumeName")
+    return (name,) if name else ()
+
+
+INDEXES: Mapping[Gvr, Mapping[str, IndexFunction]] = {
+    PODS: {
+        "controller": controller_uid,
+        "orphans": orphan_labels,
+        "labels": labels_in_namespace,
+        "node": node_name,
+        "phase": phase,
+        "claims": claims,
+    },
+    REPLICA_SETS: {"controller": controller_uid, "orphans": orphan_labels},
+    JOBS: {"controller": controller_uid},
+    CONTROLLER_REVISIONS: {"controller": controller_uid, "orphans": orphan_labels},
+    ENDPOINT_SLICES: {"service": service_of_slice},
+    PERSISTENT_VOLUME_CLAIMS: {"volume": volume_of_claim},
+}

@@ -1,0 +1,256 @@
+"""Does the actions of controllers, and lets the informers know at once what was written.
+
+Every write can be done twice without harm, which is what makes a lost answer bearable:
+
+- A creation has its name before it is first sent. Sent again after a lost answer, "already exists" means that the first
+  one arrived. If the answer stays lost, the name is kept as a *doubt* and looked up before the key is reconciled again.
+- An update carries the revision that was read; repeated, it is refused as a conflict and decided anew.
+- A deletion carries a uid; that it is gone already is an answer (False), not an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cybernetes.core.client.events import EventRecorder
+from cybernetes.core.client.factory import InformerFactory
+from cybernetes.core.client.interface import Client
+from cybernetes.core.clock import Random
+from cybernetes.core.controllers.interface import (
+    Action,
+    Again,
+    Create,
+    Delete,
+    DeleteCollection,
+    Emit,
+    Get,
+    List,
+    Patch,
+    Together,
+    Update,
+)
+from cybernetes.core.errors import ApiError, is_already_exists, is_conflict, is_not_found
+from cybernetes.core.objects import Gvr, Object, controller_of, is_deleting, uid_of
+
+log = logging.getLogger(__name__)
+
+#: How many actions of one Together are in flight at once.
+IN_FLIGHT_MAX = 64
+#: A creation whose answer was lost is sent again this often, after 0.1, 0.2 … seconds.
+CREATE_TRIES = 4
+CREATE_RETRY_S = 0.1
+#: Names drawn for one creation before giving up; 27^5 names make one collision rare.
+NAMES_MAX = 8
+
+
+class Executor:
+    """Acts for one controller. ``requeue`` is its queue's add_after."""
+
+    def __init__(
+        self,
+        client: Client,
+        informers: InformerFactory,
+        random: Random,
+        recorder: EventRecorder,
+        requeue: Callable[[str, float], None],
+    ) -> None:
+        self.writes = 0
+        #: key -> (gvr, namespace, name) of creations whose outcome is not known.
+        self.doubts: dict[str, list[tuple[Gvr, str, str]]] = {}
+        #: key -> the object on which a write was refused because the view was behind.
+        self.stale: dict[str, tuple[Gvr, str, str]] = {}
+        self._client = client
+        self._informers = informers
+        self._random = random
+        self._recorder = recorder
+        self._requeue = requeue
+
+    async def settle_doubts(self, key: str) -> None:
+        """Look up what is in doubt for ``key``. Raises ConnectionError while the server cannot be reached."""
+        while names := self.doubts.get(key):
+            gvr, namespace, name = names[-1]
+            await self.mend(gvr, namespace, name)
+            names.pop()
+        self.doubts.pop(key, None)
+
+    async def mend(self, gvr: Gvr, namespace: str, name: str) -> None:
+        """Correct the view of one object by reading it."""
+        informer = self._informers.find(gvr)
+        if informer is not None:
+            await informer.repair(namespace, name)
+
+    async def run(self, key: str, action: Action) -> Any:
+        """Do one action for ``key`` and give its answer. Raises ApiError, ConnectionError."""
+        match action:
+            case Emit():
+                self._recorder.event(
+                    action.reference, action.kind, action.reason, action.message, annotations=action.annotations
+                )
+                return None
+            case Again():
+                self._requeue(action.key or key, action.after_s)
+                return None
+            case Together():
+                return await self._together(key, action.actions)
+            case Get():
+                return await self._client.get(action.gvr, action.name, action.namespace)
+            case List():
+                return await self._client.list(
+                    action.gvr,
+                    action.namespace,
+                    label_selector=action.label_selector,
+                    field_selector=action.field_selector,
+                    limit=action.limit,
+                    continue_token=action.continue_token,
+                )
+            case Create():
+                return await self._create(key, action)
+            case Update() | Patch():
+                return await self._change(key, action)
+            case Delete():
+                return await self._delete(key, action)
+            case DeleteCollection():
+                self.writes += 1
+                await self._client.delete_collection(
+                    action.gvr,
+                    action.namespace,
+                    label_selector=action.label_selector,
+                    field_selector=action.field_selector,
+                    propagation=action.propagation,
+                )
+                return None
+
+    async def _together(self, key: str, actions: Sequence[Action]) -> list[Any]:
+        slots = asyncio.Semaphore(IN_FLIGHT_MAX)
+
+        async def one(action: Action) -> Any:
+            async with slots:
+                try:
+                    return await self.run(key, action)
+                except (ApiError, ConnectionError) as error:
+                    return error
+
+        if len(actions) == 1:
+            return [await one(actions[0])]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(action)) for action in actions]
+        return [task.result() for task in tasks]
+
+    def _absorb(self, gvr: Gvr, obj: Object) -> None:
+        informer = self._informers.find(gvr)
+        if informer is not None:
+            informer.absorb(obj)
+
+    async def _create(self, key: str, action: Create) -> Object:
+        obj = action.obj
+        metadata = obj.get("metadata") or {}
+        draws_names = not metadata.get("name") and bool(metadata.get("generateName"))
+        names = NAMES_MAX if draws_names else 1
+        while True:
+            if draws_names:
+                name = metadata["generateName"] + self._random.name_suffix()
+                obj = {**obj, "metadata": {**metadata, "name": name}}
+            names -= 1
+            try:
+                created = await self._create_once(key, action, obj)
+            except ApiError as error:
+                if not (is_already_exists(error) and names > 0):
+                    raise
+            else:
+                if not action.subresource:
+                    self._absorb(action.gvr, created)
+                return created
+
+    async def _create_once(self, key: str, action: Create, obj: Object) -> Object:
+        """Create under one name, repeating what was not answered."""
+        for attempt in range(CREATE_TRIES):
+            self.writes += 1
+            try:
+                return await self._client.create(
+                    action.gvr, obj, action.namespace, name=action.name, subresource=action.subresource
+                )
+            except ConnectionError:
+                name = obj["metadata"].get("name", "") if "metadata" in obj else ""
+                if action.subresource or not name:
+                    raise
+                if attempt == CREATE_TRIES - 1:
+                    self.doubts.setdefault(key, []).append((action.gvr, action.namespace, name))
+                    raise
+                await asyncio.sleep(CREATE_RETRY_S * 2**attempt)
+            except ApiError as error:
+                if attempt and is_already_exists(error):
+                    there = await self._client.get(action.gvr, obj["metadata"]["name"], action.namespace)
+                    if _is_ours(there, obj):
+                        return there
+                raise
+        raise AssertionError("the last try returns or raises")
+
+    async def _change(self, key: str, action: Update | Patch) -> Object:
+        self.writes += 1
+        try:
+            if isinstance(action, Update):
+                changed = await self._client.update(action.gvr, action.obj, subresource=action.subresource)
+            else:
+                changed = await self._client.patch(
+                    action.gvr,
+                    action.name,
+                    action.patch,
+                    action.namespace,
+                    patch_type=action.patch_type,
+                    subresource=action.subresource,
+                )
+        except ApiError as error:
+            if is_conflict(error) or is_not_found(error):
+                if isinstance(action, Update):
+                    metadata = action.obj["metadata"]
+                    self.stale[key] = (action.gvr, metadata.get("namespace", ""), metadata["name"])
+                else:
+                    self.stale[key] = (action.gvr, action.namespace, action.name)
+            raise
+        if action.subresource in ("", "status", "scale", "ephemeralcontainers") and action.subresource != "scale":
+            self._absorb(action.gvr, changed)
+        return changed
+
+    async def _delete(self, key: str, action: Delete) -> bool:
+        self.writes += 1
+        informer = self._informers.find(action.gvr)
+        try:
+            answer = await self._client.delete(
+                action.gvr,
+                action.name,
+                action.namespace,
+                grace_period_s=action.grace_period_s,
+                propagation=action.propagation,
+                uid=action.uid,
+                resource_version=action.resource_version,
+            )
+        except ApiError as error:
+            is_gone = is_not_found(error) or (is_conflict(error) and action.uid and not action.resource_version)
+            if not is_gone:
+                if is_conflict(error):
+                    self.stale[key] = (action.gvr, action.namespace, action.name)
+                raise
+            if informer is not None and action.uid:
+                informer.absorb_deletion(action.namespace, action.name, action.uid)
+            return False
+        if informer is not None:
+            if answer.get("kind") == "Status" or not is_deleting(answer):
+                details = answer.get("details") or {}
+                uid = action.uid or details.get("uid", "") or answer.get("metadata", {}).get("uid", "")
+                if uid:
+                    informer.absorb_deletion(action.namespace, action.name, uid)
+            else:
+                informer.absorb(answer)
+        return True
+
+
+def _is_ours(there: Object, sent: Object) -> bool:
+    """Whether what exists under the name is what we sent: it has the owner that we gave it."""
+    owner = controller_of(sent)
+    found = controller_of(there)
+    if owner is None or found is None:
+        return owner is None and found is None and uid_of(there) != ""
+    return bool(owner["uid"] == found["uid"])

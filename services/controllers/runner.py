@@ -1,0 +1,146 @@
+"""The loop around a controller: changes become keys, keys are reconciled, what fails is tried again later.
+
+One queue a controller; at most ``workers`` keys at once, never the same key twice; a worker is a task that lives while
+there is a key for it, so an idle controller has none. Before a key is reconciled, creations of its last try whose
+outcome is unknown are looked up. A key that was refused twice because the view is behind has the object in question
+read again. A bug in a controller is logged with its traceback, counted, and costs that key a delay, not the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from cybernetes.core.client.workqueue import WorkQueue
+from cybernetes.core.clock import Clock
+from cybernetes.core.controllers.interface import Controller, KeysOf, Watch
+from cybernetes.core.errors import ApiError, is_not_found
+from cybernetes.core.objects import Object
+from cybernetes.services.controllers.executor import Executor
+from cybernetes.services.controllers.view import InformerView
+
+log = logging.getLogger(__name__)
+
+#: How often a key may fail on a stale view before the object is read from the server.
+STALE_FAILURES = 2
+
+
+class Runner:
+    """One controller at work. Make it before the informers start; ``start`` when they have synced."""
+
+    def __init__(self, controller: Controller, view: InformerView, clock: Clock) -> None:
+        self.controller = controller
+        self.queue: WorkQueue[str] = WorkQueue(clock, name=controller.name, on_ready=self._pump)
+        self.reconciles = 0
+        self.failures = 0
+        self.bugs = 0
+        self._view = view
+        self._clock = clock
+        self._executor: Executor | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_running = False
+        for watch in controller.watches:
+            view.prepare(watch.gvr)
+
+    def start(self, executor: Executor) -> None:
+        """Subscribe to the changes and begin with everything that there is."""
+        self._executor = executor
+        self._is_running = True
+        for watch in self.controller.watches:
+            if watch.keys_of is not None:
+                self._subscribe(watch, watch.keys_of)
+
+    def _subscribe(self, watch: Watch, keys_of: KeysOf) -> None:
+        def changed(old: Object | None, new: Object | None) -> None:
+            self.add(keys_of(old, new, self._view))
+
+        self._view.informers.informer(watch.gvr).add_handler(
+            lambda new: changed(None, new), changed, lambda old: changed(old, None)
+        )
+
+    def add(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self.queue.add(key)
+
+    @property
+    def is_idle(self) -> bool:
+        return self.queue.is_idle
+
+    async def stop(self) -> None:
+        self._is_running = False
+        self.queue.shut_down()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _pump(self) -> None:
+        """A key waits: have one more worker, which goes on while there are keys."""
+        if self._is_running and len(self.queue) and len(self._tasks) < self.controller.workers:
+            task = asyncio.get_running_loop().create_task(self._work(), name=self.controller.name)
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s: worker failed", self.controller.name, exc_info=error)
+        self._pump()
+
+    async def _work(self) -> None:
+        while len(self.queue):
+            key = self.queue.take()
+            try:
+                await self._process(key)
+            finally:
+                self.queue.done(key)
+
+    async def _process(self, key: str) -> None:
+        assert self._executor is not None
+        self.reconciles += 1
+        try:
+            await self._executor.settle_doubts(key)
+            await self._mend(key)
+            await self._steps(key, self._executor)
+        except (ApiError, ConnectionError) as error:
+            self.failures += 1
+            delay_s = self.queue.retry(key)
+            level = logging.DEBUG if self.queue.failures(key) < 5 else logging.WARNING
+            log.log(level, "%s: %s: %s; again in %.3f s", self.controller.name, key, error, delay_s)
+        except Exception:
+            self.bugs += 1
+            self.queue.retry(key)
+            log.exception("%s: %s: bug in the controller", self.controller.name, key)
+        else:
+            self.queue.forget(key)
+            self._executor.stale.pop(key, None)
+
+    async def _mend(self, key: str) -> None:
+        assert self._executor is not None
+        if self.queue.failures(key) < STALE_FAILURES:
+            return
+        stale = self._executor.stale.pop(key, None)
+        if stale is not None:
+            try:
+                await self._executor.mend(*stale)
+            except ApiError as error:
+                if not is_not_found(error):
+                    raise
+
+    async def _steps(self, key: str, executor: Executor) -> None:
+        steps = self.controller.reconcile(key, self._view, self._clock.now())
+        try:
+            action = next(steps)
+            while True:
+                try:
+                    answer = await executor.run(key, action)
+                except (ApiError, ConnectionError) as error:
+                    action = steps.throw(error)
+                else:
+                    action = steps.send(answer)
+        except StopIteration:
+            return
+        finally:
+            steps.close()
