@@ -17,21 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from cybernetes.core.kubelet import spec
 from cybernetes.core.kubelet.observed import ContainerState, ContainerStatus, PodObservation
+from cybernetes.core.kubelet.probes import ProbeResults
 from cybernetes.core.objects import Object
-
-
-class ProbeResults(Protocol):
-    """What probes have found about a container, by its id: True, False, or None while unknown or without a probe."""
-
-    def liveness(self, container_id: str) -> bool | None: ...
-
-    def startup(self, container_id: str) -> bool | None: ...
-
-    def readiness(self, container_id: str) -> bool | None: ...
 
 
 class Kill(NamedTuple):

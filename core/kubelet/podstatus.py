@@ -17,7 +17,7 @@ from cybernetes.core.kubelet.conditions import OWNED, pod_conditions, stamp
 from cybernetes.core.kubelet.containerstatus import StartFailure, container_statuses, mark_lost, shorten_messages
 from cybernetes.core.kubelet.observed import PodObservation
 from cybernetes.core.kubelet.phase import any_regular_started, pod_phase
-from cybernetes.core.kubelet.probes import ResultTable, apply_results
+from cybernetes.core.kubelet.probes import ProbeResults, apply_results
 from cybernetes.core.kubelet.qos import qos_class
 from cybernetes.core.objects import Object, clone
 
@@ -39,7 +39,7 @@ def pod_status(
     observed: PodObservation,
     old: Object,
     *,
-    probes: ResultTable,
+    probes: ProbeResults,
     failures: Mapping[str, StartFailure],
     runtime_name: str,
     host_addresses: Sequence[str],

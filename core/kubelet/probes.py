@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from cybernetes.core.kubelet import spec
 from cybernetes.core.objects import Object
@@ -45,8 +45,20 @@ INITIAL: Mapping[ProbeKind, bool | None] = {
 PROBE_TRIES = 3
 
 
+class ProbeResults(Protocol):
+    """What probes have found about a container, by its id: True, False, or None while unknown or without a probe."""
+
+    def knows(self, kind: ProbeKind, container_id: str) -> bool: ...
+
+    def liveness(self, container_id: str) -> bool | None: ...
+
+    def startup(self, container_id: str) -> bool | None: ...
+
+    def readiness(self, container_id: str) -> bool | None: ...
+
+
 class ResultTable:
-    """Results of one node's probes by container id. Reading is what ``actions.ProbeResults`` asks for."""
+    """Results of one node's probes by container id; the ``ProbeResults`` of real containers."""
 
     __slots__ = ("_results",)
 
@@ -152,7 +164,7 @@ class ProbeState:
         return self.table.set(self.kind, self.container_id, success)
 
 
-def apply_results(pod: Object, status: Object, table: ResultTable) -> None:
+def apply_results(pod: Object, status: Object, table: ProbeResults) -> None:
     """Fill in ``started`` and ``ready`` of every container status of ``status``, in place.
 
     A status that says ``started`` already (of the same container, kept from before) is believed while the table knows
@@ -169,22 +181,19 @@ def apply_results(pod: Object, status: Object, table: ResultTable) -> None:
             container_status["ready"] = bool(terminated and terminated.get("exitCode", 0) == 0)
 
 
-def _apply(container: spec.Container, status: Object, table: ResultTable) -> None:
+def _apply(container: spec.Container, status: Object, table: ProbeResults) -> None:
     status["started"] = started = _is_started(container, status, table)
     if not started or "running" not in status["state"]:
         status["ready"] = False
-        return
-    if not container.get("readinessProbe"):
-        status["ready"] = True
         return
     container_id = bare_id(status.get("containerID", ""))
     if table.knows(ProbeKind.READINESS, container_id):
         status["ready"] = table.readiness(container_id) is True
     else:
-        status["ready"] = bool(status.get("ready"))
+        status["ready"] = not container.get("readinessProbe") or bool(status.get("ready"))
 
 
-def _is_started(container: spec.Container, status: Object, table: ResultTable) -> bool:
+def _is_started(container: spec.Container, status: Object, table: ProbeResults) -> bool:
     if "running" not in status["state"]:
         return False
     container_id = bare_id(status.get("containerID", ""))
