@@ -41,6 +41,16 @@ def quota_us(cpu_limit_milli: int) -> int:
     return max(1000, cpu_limit_milli * PERIOD_US // 1000) if cpu_limit_milli else -1
 
 
+def lowest_oom_score() -> int:
+    """How far a process may lower its score for the out-of-memory killer: below our own only with CAP_SYS_RESOURCE,
+    which container hosts often withhold; an engine there cannot start a container that asks for less."""
+    status = Path("/proc/self/status").read_text()
+    effective = int(status.partition("CapEff:")[2].split()[0], 16)
+    if effective >> 24 & 1:
+        return -1000
+    return int(Path("/proc/self/oom_score_adj").read_text())
+
+
 def _hierarchies() -> tuple[dict[str, Path], Path | None]:
     """Version 1 controllers with their folders, and the version 2 folder if it is the one that controls."""
     first: dict[str, Path] = {}

@@ -11,18 +11,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from cybernetes import __version__
 from cybernetes.core.clock import Clock
 from cybernetes.core.kubelet.observed import ContainerState, ContainerStatus, SandboxStatus
-from cybernetes.services.common import netns
 from cybernetes.services.kubelet.cgroups import Cgroups
 from cybernetes.services.kubelet.network import PodNetwork
+from cybernetes.services.kubelet.portforward import SocketStream, connect_in_pod
+from cybernetes.services.kubelet.runtimes.collect import collect
 from cybernetes.services.kubelet.runtimes.interface import (
     ContainerConfig,
     ContainerEvent,
@@ -41,12 +40,9 @@ from cybernetes.services.kubelet.runtimes.process.container import IMAGE_ID, Con
 from cybernetes.services.kubelet.runtimes.process.processes import become_reaper, boot_id, start_ticks
 from cybernetes.services.kubelet.runtimes.process.records import ContainerRecord, Records, identifier
 from cybernetes.services.kubelet.runtimes.process.sandboxes import Sandboxes
-from cybernetes.services.kubelet.runtimes.process.streams import AttachStream, ExecStream, SocketStream, collect
+from cybernetes.services.kubelet.runtimes.process.streams import AttachStream, ExecStream
 
 log = logging.getLogger(__name__)
-
-EXEC_OUTPUT_MAX = 16 * 1024
-CONNECT_TIMEOUT_S = 10.0
 
 
 class ProcessRuntime:
@@ -287,13 +283,7 @@ class ProcessRuntime:
         return await ExecStream.start(self._exec_spec(container, command, tty), stdin=stdin, tty=tty)
 
     async def exec_sync(self, container_id: str, command: Sequence[str], timeout_s: float) -> ExecResult:
-        stream = await self.exec(container_id, command, stdin=False, tty=False)
-        try:
-            async with asyncio.timeout(timeout_s or None):
-                stdout, stderr = await collect(stream, EXEC_OUTPUT_MAX)
-                return ExecResult(await stream.wait(), stdout, stderr)
-        finally:
-            await stream.close()
+        return await collect(await self.exec(container_id, command, stdin=False, tty=False), timeout_s)
 
     async def attach(self, container_id: str) -> AttachStream:
         container = self._running(container_id)
@@ -301,12 +291,7 @@ class ProcessRuntime:
 
     async def port_forward(self, sandbox_id: str, port: int) -> SocketStream:
         sandbox = self._sandboxes.get(sandbox_id)
-        try:
-            connected = await asyncio.to_thread(_connect_in, f"/proc/{sandbox.pid}/ns/net", port)
-        except OSError as error:
-            message = f"failed to connect to localhost:{port} inside the pod's network namespace: {error}"
-            raise RuntimeFailure("PortForwardError", message) from error
-        return await SocketStream.over(connected)
+        return await connect_in_pod(sandbox.pid, port)
 
     async def reopen_log(self, container_id: str) -> None:
         self._container(container_id).reopen_log()
@@ -356,15 +341,6 @@ class ProcessRuntime:
 
     async def remove_image(self, image_id: str) -> None:
         raise RuntimeFailure("ImageInUse", "the host is the image of every container")
-
-
-def _connect_in(namespace: str, port: int) -> socket.socket:
-    """A connection to localhost in a pod's network namespace, whichever family listens there."""
-    descriptor = netns.open_namespace(namespace)
-    try:
-        return netns.run_in(descriptor, socket.create_connection, ("localhost", port), CONNECT_TIMEOUT_S)
-    finally:
-        os.close(descriptor)
 
 
 _conforms: Callable[..., Runtime] = ProcessRuntime

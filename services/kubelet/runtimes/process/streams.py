@@ -1,4 +1,4 @@
-"""The byte streams of exec, attach and port-forward for local processes."""
+"""The byte streams of exec and attach for local processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import socket
 import struct
 import termios
 from pathlib import Path
@@ -203,42 +202,3 @@ class AttachStream:
 
     async def close(self) -> None:
         self._writer.close()
-
-
-class SocketStream:
-    """A TCP connection to a port of a pod."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    @classmethod
-    async def over(cls, connected: socket.socket) -> SocketStream:
-        connected.setblocking(False)
-        return cls(*await asyncio.open_connection(sock=connected))
-
-    async def read(self) -> bytes:
-        try:
-            return await self._reader.read(READ_SIZE)
-        except ConnectionError:
-            return b""
-
-    async def write(self, data: bytes) -> None:
-        self._writer.write(data)
-        await self._writer.drain()
-
-    async def close_write(self) -> None:
-        if self._writer.can_write_eof():
-            self._writer.write_eof()
-
-    async def close(self) -> None:
-        self._writer.close()
-
-
-async def collect(stream: ExecStream, limit: int) -> tuple[bytes, bytes]:
-    """Read to the end and keep the first ``limit`` bytes of each stream."""
-    kept: dict[int, bytearray] = {STDOUT: bytearray(), STDERR: bytearray()}
-    while (chunk := await stream.read()) is not None:
-        buffer = kept[chunk[0]]
-        buffer += chunk[1][: max(0, limit - len(buffer))]
-    return bytes(kept[STDOUT]), bytes(kept[STDERR])

@@ -1,0 +1,148 @@
+"""From what the kubelet asks for to what the engine is told. Pure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cybernetes.services.kubelet.cgroups import PERIOD_US, quota_us, shares
+from cybernetes.services.kubelet.runtimes.interface import ContainerConfig, Mount, SandboxConfig, SecurityContext
+
+#: Labels by which our containers are found again.
+NODE = "io.cybernetes.node"
+POD_UID = "io.cybernetes.pod.uid"
+POD_NAME = "io.cybernetes.pod.name"
+POD_NAMESPACE = "io.cybernetes.pod.namespace"
+KIND = "io.cybernetes.kind"
+NAME = "io.cybernetes.container.name"
+ATTEMPT = "io.cybernetes.attempt"
+SANDBOX = "io.cybernetes.sandbox"
+IMAGE = "io.cybernetes.image"
+LOG_PATH = "io.cybernetes.log"
+LOG_DIRECTORY = "io.cybernetes.logs"
+SHARES_PID = "io.cybernetes.shares-pid"
+STOP_SIGNAL = "io.cybernetes.stop-signal"
+
+LOG_CONFIG = {"type": "json-file", "config": {"max-size": "10m", "max-file": "5"}}
+PROPAGATION = {"None": "rprivate", "HostToContainer": "rslave", "Bidirectional": "rshared"}
+
+
+def sandbox_name(config: SandboxConfig) -> str:
+    return f"k8s_POD_{config.name}_{config.namespace}_{config.uid}_{config.attempt}"
+
+
+def container_name(config: ContainerConfig, labels: dict[str, str]) -> str:
+    pod = f"{labels[POD_NAME]}_{labels[POD_NAMESPACE]}_{labels[POD_UID]}"
+    return f"k8s_{config.name}_{pod}_{config.attempt}"
+
+
+def sandbox_labels(config: SandboxConfig, node: str) -> dict[str, str]:
+    return {
+        NODE: node,
+        KIND: "sandbox",
+        POD_UID: config.uid,
+        POD_NAME: config.name,
+        POD_NAMESPACE: config.namespace,
+        ATTEMPT: str(config.attempt),
+        LOG_DIRECTORY: str(config.log_directory),
+        SHARES_PID: str(config.shares_pid_namespace),
+    }
+
+
+def sandbox_host(config: SandboxConfig, cgroup_parent: str, oom_score_lowest: int) -> dict[str, Any]:
+    """The pause container's host configuration: it holds the namespaces, our own network fills them."""
+    return {
+        "network_mode": "host" if config.host_network else "none",
+        "ipc_mode": "host" if config.host_ipc else "shareable",
+        "pid_mode": "host" if config.host_pid else None,
+        "cgroup_parent": cgroup_parent,
+        "sysctls": dict(config.sysctls) or None,
+        "log_config": {"type": "none"},
+        "oom_score_adj": max(-998, oom_score_lowest),
+        "security_opt": ["no-new-privileges"],
+    }
+
+
+def container_labels(config: ContainerConfig, sandbox_id: str, sandbox: dict[str, str]) -> dict[str, str]:
+    kept = {key: sandbox[key] for key in (NODE, POD_UID, POD_NAME, POD_NAMESPACE)}
+    return kept | {
+        KIND: "container",
+        NAME: config.name,
+        ATTEMPT: str(config.attempt),
+        SANDBOX: sandbox_id,
+        IMAGE: config.image,
+        LOG_PATH: str(Path(sandbox[LOG_DIRECTORY]) / config.log_path),
+        STOP_SIGNAL: config.stop_signal,
+    }
+
+
+def container_host(
+    config: ContainerConfig,
+    *,
+    sandbox_id: str,
+    cgroup_parent: str,
+    shares_pid: bool,
+    host_pid: bool,
+    host_ipc: bool,
+    oom_score_lowest: int,
+) -> dict[str, Any]:
+    security = config.security
+    pid_mode: str | None = None
+    if config.target_container_id:
+        pid_mode = f"container:{config.target_container_id}"
+    elif host_pid:
+        pid_mode = "host"
+    elif shares_pid:
+        pid_mode = f"container:{sandbox_id}"
+    return {
+        "network_mode": f"container:{sandbox_id}",
+        "ipc_mode": "host" if host_ipc else f"container:{sandbox_id}",
+        "pid_mode": pid_mode,
+        "cgroup_parent": cgroup_parent,
+        "cpu_shares": shares(config.cpu_request_milli),
+        "cpu_period": PERIOD_US,
+        "cpu_quota": quota_us(config.cpu_limit_milli),
+        "mem_limit": config.memory_limit or None,
+        "memswap_limit": config.memory_limit or None,  # no swap beyond it
+        "oom_score_adj": max(config.oom_score_adjust, oom_score_lowest),
+        "privileged": security.privileged,
+        "read_only": security.read_only_root,
+        "cap_add": [f"CAP_{name}" if name != "ALL" else name for name in security.capabilities_add] or None,
+        "cap_drop": [f"CAP_{name}" if name != "ALL" else name for name in security.capabilities_drop] or None,
+        "group_add": [str(group) for group in security.supplemental_groups] or None,
+        "security_opt": _security_options(security),
+        "devices": [f"{source}:{target}:{access}" for source, target, access in config.devices] or None,
+        "log_config": LOG_CONFIG,
+        "mounts": [_mount(mount) for mount in config.mounts],
+    }
+
+
+def user_of(security: SecurityContext) -> str:
+    """``UID:GID`` as the engine takes it; empty for the image's own user."""
+    if security.run_as_user is None and security.run_as_group is None:
+        return ""
+    user = "" if security.run_as_user is None else str(security.run_as_user)
+    return user if security.run_as_group is None else f"{user or 0}:{security.run_as_group}"
+
+
+def _security_options(security: SecurityContext) -> list[str]:
+    options = []
+    if not security.allow_privilege_escalation:
+        options.append("no-new-privileges")
+    if security.seccomp_profile == "Unconfined":
+        options.append("seccomp=unconfined")
+    elif security.seccomp_profile != "RuntimeDefault":
+        options.append(f"seccomp={Path(security.seccomp_profile).read_text()}")
+    if security.proc_mount == "Unmasked":
+        options.append("systempaths=unconfined")
+    return options
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    return {
+        "Type": "bind",
+        "Source": str(mount.host_path),
+        "Target": mount.container_path,
+        "ReadOnly": mount.read_only,
+        "BindOptions": {"Propagation": PROPAGATION[mount.propagation]},
+    }
