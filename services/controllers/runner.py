@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
+from cybernetes.core.client.informer import Handler, Informer
 from cybernetes.core.client.workqueue import WorkQueue
 from cybernetes.core.clock import Clock
 from cybernetes.core.controllers.interface import Controller, KeysOf, Watch
@@ -40,6 +41,7 @@ class Runner:
         self._executor: Executor | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_running = False
+        self._handlers: list[tuple[Informer, Handler]] = []
         for watch in controller.watches:
             view.prepare(watch.gvr)
 
@@ -55,9 +57,9 @@ class Runner:
         def changed(old: Object | None, new: Object | None) -> None:
             self.add(keys_of(old, new, self._view))
 
-        self._view.informers.informer(watch.gvr).add_handler(
-            lambda new: changed(None, new), changed, lambda old: changed(old, None)
-        )
+        informer = self._view.informers.informer(watch.gvr)
+        handler = informer.add_handler(lambda new: changed(None, new), changed, lambda old: changed(old, None))
+        self._handlers.append((informer, handler))
 
     def add(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -69,6 +71,9 @@ class Runner:
 
     async def stop(self) -> None:
         self._is_running = False
+        for informer, handler in self._handlers:
+            informer.remove_handler(handler)
+        self._handlers.clear()
         self.queue.shut_down()
         tasks = list(self._tasks)
         for task in tasks:

@@ -1,0 +1,137 @@
+"""The controller manager: every controller of the registry on one set of informers, alone or as elected leader.
+
+Alone (one control plane on its own store) it leads from the start. With election only the holder of the Lease
+``kube-system/kube-controller-manager`` acts: it lists everything anew when it begins, so that it sees all that the last
+leader wrote, and starts over with fresh controllers when it has lost the Lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from cybernetes.core.client.events import EventRecorder
+from cybernetes.core.client.factory import InformerFactory
+from cybernetes.core.client.interface import Client
+from cybernetes.core.client.leader import LeaderElector
+from cybernetes.core.clock import Clock, Random
+from cybernetes.core.controllers.interface import Settings
+from cybernetes.core.controllers.registry import CONTROLLERS, select
+from cybernetes.services.common.component import Component, Tasks
+from cybernetes.services.controllers.executor import Executor
+from cybernetes.services.controllers.runner import Runner
+from cybernetes.services.controllers.view import InformerView
+
+LEASE_NAME = "kube-controller-manager"
+
+
+class ControllerManager:
+    """``controllers`` is what ``--controllers`` says.
+
+    ``informers`` are shared with the process when given; then the caller stops them. ``client_of`` gives the client by
+    which the controllers of a service account write; without it all write with ``client``.
+    """
+
+    name = "controller-manager"
+
+    def __init__(
+        self,
+        client: Client,
+        clock: Clock,
+        random: Random,
+        *,
+        settings: Settings | None = None,
+        controllers: Iterable[str] = ("*",),
+        informers: InformerFactory | None = None,
+        client_of: Callable[[str], Client] | None = None,
+        elects_leader: bool = False,
+        identity: str = "",
+        on_failure: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._random = random
+        self._settings = settings or Settings()
+        self._names = select(controllers)
+        self._client_of = client_of or (lambda service_account: client)
+        self._elects_leader = elects_leader
+        self._identity = identity or f"cybernetes_{random.uid()}"
+        self._tasks = Tasks(self.name, on_failure)
+        self._owns_informers = informers is None
+        self.informers = informers or InformerFactory(client, clock, random, on_failure=on_failure)
+        self.runners: list[Runner] = []
+        self._recorders: dict[str, EventRecorder] = {}
+        self.elector: LeaderElector | None = None
+
+    async def start(self) -> None:
+        """Return when the controllers work, or, with election, when this process is a candidate."""
+        if self._elects_leader:
+            self.elector = LeaderElector(
+                self._client,
+                self._clock,
+                self._random,
+                identity=self._identity,
+                name=LEASE_NAME,
+                recorder=self._recorder("kube-controller-manager"),
+            )
+            self._tasks.spawn(self._stand_for_election(self.elector), "election")
+        else:
+            await self._begin()
+
+    async def stop(self) -> None:
+        await self._tasks.cancel()
+        await self._end()
+        if self._owns_informers:
+            await self.informers.stop()
+        for recorder in self._recorders.values():
+            await recorder.stop()
+        self._recorders.clear()
+
+    async def _stand_for_election(self, elector: LeaderElector) -> None:
+        async def lead() -> None:
+            try:
+                await self._begin()
+                await asyncio.Event().wait()
+            finally:
+                await self._end()
+
+        while True:
+            await elector.run(lead)
+
+    async def _begin(self) -> None:
+        view = InformerView(self.informers)
+        self.runners = [Runner(CONTROLLERS[name](self._settings), view, self._clock) for name in self._names]
+        known = [informer for informer in self.informers if informer.has_synced]
+        self.informers.start()
+        if self._elects_leader:
+            await asyncio.gather(*(informer.relist() for informer in known))
+        await self.informers.wait_synced()
+        for runner in self.runners:
+            account = runner.controller.service_account
+            client = self._client_of(account)
+            recorder = self._recorder(account)
+            runner.start(Executor(client, self.informers, self._random, recorder, runner.queue.add_after))
+
+    async def _end(self) -> None:
+        runners, self.runners = self.runners, []
+        await asyncio.gather(*(runner.stop() for runner in runners))
+
+    def _recorder(self, component: str) -> EventRecorder:
+        found = self._recorders.get(component)
+        if found is None:
+            found = EventRecorder(self._client_of(component), self._clock, self._random, component=component)
+            self._recorders[component] = found
+        return found
+
+    @property
+    def is_leading(self) -> bool:
+        return bool(self.runners)
+
+    @property
+    def busy(self) -> Sequence[str]:
+        """The controllers that have keys waiting or at work: empty when everything has settled for now."""
+        return [runner.controller.name for runner in self.runners if not runner.is_idle]
+
+
+def _conforms(manager: ControllerManager) -> Component:
+    return manager
