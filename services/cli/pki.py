@@ -55,9 +55,9 @@ class Pki:
         """What is on disk if it lasts and was made for ``purpose``, else a new one."""
         note = folder / f"{name}.for"
         found = _read_pair(folder, name)
-        if found is not None and expires_at(found.certificate) > self._clock.now() + RENEW_BEFORE_S:
-            if not purpose or (note.exists() and note.read_text() == purpose):
-                return found
+        fits = not purpose or (note.exists() and note.read_text() == purpose)
+        if found is not None and fits and expires_at(found.certificate) > self._clock.now() + RENEW_BEFORE_S:
+            return found
         pair = make()
         _write_pair(folder, name, pair)
         if purpose:
