@@ -21,19 +21,18 @@ import hashlib
 import logging
 import os
 import socket
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 from cybernetes.core.network.pool import AddressPool, PoolExhausted
 from cybernetes.services.common import netns
 from cybernetes.services.common.netlink import Netlink
+from cybernetes.services.common.threads import finished, in_thread
 from cybernetes.services.kubelet import firewall
 from cybernetes.services.kubelet.runtimes.interface import PortMapping
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _ALIAS = "cyb"
 #: Used when no interface leads to the world.
@@ -96,7 +95,7 @@ class PodNetwork:
         pools = sorted((AddressPool(cidr) for cidr in pod_cidrs), key=lambda pool: pool.network.version)
         async with self._lock:
             try:
-                await asyncio.to_thread(self._configure, pools)
+                await in_thread(self._configure, pools)
             except OSError as error:
                 raise NetworkFailure(f"the pod network cannot be set up: {error}") from error
 
@@ -117,12 +116,12 @@ class PodNetwork:
                 if addresses is None:
                     addresses = self._allocate()
                     self._attached[sandbox_id] = addresses
-                    await _finished(asyncio.to_thread(self._connect, sandbox_id, str(namespace), addresses))
+                    await in_thread(self._connect, sandbox_id, str(namespace), addresses)
                 if mappings and self._host_ports is not None:
                     self._host_ports.open(sandbox_id, addresses, mappings)
             except (OSError, PoolExhausted, asyncio.CancelledError) as error:
                 if is_new:
-                    await _finished(self._disconnect(sandbox_id))
+                    await finished(self._disconnect(sandbox_id))
                 if isinstance(error, asyncio.CancelledError):
                     raise
                 raise NetworkFailure(str(error)) from error
@@ -131,14 +130,14 @@ class PodNetwork:
     async def detach(self, sandbox_id: str) -> None:
         """Take the sandbox off the network and free its addresses and host ports."""
         async with self._lock:
-            await _finished(self._disconnect(sandbox_id))
+            await finished(self._disconnect(sandbox_id))
 
     async def reconcile(self, known: Collection[str]) -> list[str]:
         """Detach every sandbox that is not ``known``; returns those. For cables that a crash left behind."""
         async with self._lock:
             strangers = [sandbox_id for sandbox_id in self._attached if sandbox_id not in known]
             for sandbox_id in strangers:
-                await _finished(self._disconnect(sandbox_id))
+                await finished(self._disconnect(sandbox_id))
             return strangers
 
     async def stop(self) -> None:
@@ -150,7 +149,7 @@ class PodNetwork:
         """Take everything down: cables, bridge, firewall. Safe to repeat, also without ``configure``."""
         await self.stop()
         async with self._lock:
-            await asyncio.to_thread(self._remove)
+            await in_thread(self._remove)
             self._pools = []
             self._attached = {}
 
@@ -235,7 +234,7 @@ class PodNetwork:
     async def _disconnect(self, sandbox_id: str) -> None:
         if self._host_ports is not None:
             self._host_ports.close(sandbox_id)
-        await asyncio.to_thread(_delete_cable, _cable_name(self.bridge, sandbox_id))
+        await in_thread(_delete_cable, _cable_name(self.bridge, sandbox_id))
         self._release(self._attached.pop(sandbox_id, ()))
 
     def _remove(self) -> None:
@@ -248,18 +247,6 @@ class PodNetwork:
                 if link.master == bridge.index and link.kind == "veth" and link.alias.startswith(_ALIAS + " "):
                     kernel.delete_link(link.name)
             kernel.delete_link(self.bridge)
-
-
-async def _finished(work: Coroutine[Any, Any, T]) -> T:
-    """Do ``work`` to its end even when the caller is cancelled; the cancellation goes on after that."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        raise
 
 
 def _cable_name(bridge: str, sandbox_id: str) -> str:

@@ -1,0 +1,118 @@
+"""The network namespace in which every address of the service CIDR is local.
+
+        host ── route 10.96.0.0/16 ──veth── [ local 10.96.0.0/16 dev lo ]   listeners of the proxy
+
+A listener can be bound to any cluster IP there, whatever listens on the host, and what nobody listens on is refused by
+the kernel: no rule decides it. The namespace is held by a descriptor of this process and has no name; when the process
+ends, however it ends, the kernel takes the namespace, the cable and the host's route down. A proxy that starts while
+the remains of a killed one are still there removes them by the name of the cable.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from cybernetes.services.common import netns
+from cybernetes.services.common.netlink import LOCAL, TABLE_LOCAL, Netlink, family_of
+
+#: The ends of the cable: link-local, seen by nobody but these two.
+_HOST = {4: "169.254.96.1", 6: "fe80::96:1"}
+_INSIDE = {4: "169.254.96.2", 6: "fe80::96:2"}
+
+
+class CidrInUse(Exception):
+    """Another cluster of this host has the service CIDR; the message says where."""
+
+
+class ServiceNamespace:
+    """``open`` it for the service CIDRs, ``add_address`` what else should be local there, ``close`` it.
+
+    ``interface`` names the host's end of the cable and tells nodes of several clusters in one namespace apart.
+    """
+
+    def __init__(self, cidrs: Sequence[str], *, interface: str = "cyb-proxy", mtu: int = 1500) -> None:
+        self.networks: list[IPv4Network | IPv6Network] = [ip_network(cidr) for cidr in cidrs]
+        self.interface = interface
+        self._mtu = mtu
+        self._inside: Netlink | None = None
+        self._index = 0  # of the host's end
+        self._addresses: set[str] = set()
+        self.descriptor = -1
+
+    def open(self) -> None:
+        """About 5 ms. Raises CidrInUse, and OSError when the kernel refuses; leaves nothing behind then."""
+        self.descriptor = netns.create_namespace()
+        try:
+            with Netlink() as kernel:
+                kernel.delete_link(self.interface)
+                self._refuse_taken(kernel)
+                kernel.add_veth(self.interface, "eth0", self.descriptor, mtu=self._mtu)
+                self._index = kernel.index(self.interface)
+                self._inside = netns.run_in(self.descriptor, Netlink)
+                self._set_up(kernel, self._inside)
+        except BaseException:
+            self.close()
+            raise
+
+    def _refuse_taken(self, kernel: Netlink) -> None:
+        names = {link.index: link.name for link in kernel.links()}
+        for route in kernel.routes():
+            for network in self.networks:
+                if (route.destination, route.prefix) == (str(network.network_address), network.prefixlen):
+                    where = names.get(route.index, "another interface")
+                    raise CidrInUse(f"the service CIDR {network} already leads to {where}: use another --service-cidr")
+
+    def _set_up(self, kernel: Netlink, inside: Netlink) -> None:
+        loopback, cable = inside.index("lo"), inside.index("eth0")
+        inside.set_link(loopback, up=True)
+        inside.set_link(cable, up=True)
+        for family in {network.version for network in self.networks}:
+            whole = 32 if family == 4 else 128
+            kernel.add_address(self._index, _HOST[family], whole if family == 4 else 64)
+            inside.add_address(cable, _INSIDE[family], whole if family == 4 else 64)
+            inside.add_route("0.0.0.0" if family == 4 else "::", 0, index=cable, via=_HOST[family])
+        for network in self.networks:
+            self._lead(kernel, inside, str(network.network_address), network.prefixlen)
+
+    def _lead(self, kernel: Netlink, inside: Netlink, address: str, prefix: int) -> None:
+        family = 6 if family_of(address) != 2 else 4
+        inside.add_route(address, prefix, index=inside.index("lo"), kind=LOCAL, table=TABLE_LOCAL)
+        kernel.add_route(address, prefix, index=self._index, via=_INSIDE[family])
+
+    def covers(self, address: str) -> bool:
+        """Whether an address is of one of the service CIDRs."""
+        network = ip_network(address)
+        return any(network.version == other.version and network.subnet_of(other) for other in self.networks)  # type: ignore[arg-type]
+
+    def set_addresses(self, wanted: Iterable[str]) -> None:
+        """The addresses outside of the service CIDRs (external, of load balancers) that lead here. Raises OSError."""
+        assert self._inside is not None
+        addresses = {address for address in wanted if not self.covers(address)}
+        with Netlink() as kernel:
+            for address in sorted(self._addresses - addresses):
+                prefix = 128 if ":" in address else 32
+                kernel.delete_route(address, prefix, index=self._index)
+                self._inside.delete_route(address, prefix, kind=LOCAL, table=TABLE_LOCAL)
+                self._addresses.discard(address)
+            for address in sorted(addresses - self._addresses):
+                self._lead(kernel, self._inside, address, 128 if ":" in address else 32)
+                self._addresses.add(address)
+
+    def close(self) -> None:
+        """Take everything down. Safe to repeat."""
+        if self._inside is not None:
+            self._inside.close()
+            self._inside = None
+        if self.descriptor >= 0:
+            with Netlink() as kernel:
+                kernel.delete_link(self.interface)
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def local_addresses() -> set[str]:
+    """Every address of this host, of any interface."""
+    with Netlink() as kernel:
+        return {address.address for address in kernel.addresses()}

@@ -1,0 +1,141 @@
+"""The service proxy of a node: what the API says about Services, done by a data path.
+
+    informers (Services, EndpointSlices) -> ForwardingTable -> Changes -> data path
+
+Events only note what changed; one task applies what has gathered, in a worker thread, so a burst of a thousand events
+is one change, and the event loop never waits for the kernel. When the process is killed, everything it had set up goes
+with it (services/proxy/namespace.py), and the next one builds it again from the API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+from cybernetes.core.client.factory import InformerFactory
+from cybernetes.core.client.informer import Handler, Informer
+from cybernetes.core.network.table import ForwardingTable, Target
+from cybernetes.core.objects import ENDPOINT_SLICES, SERVICES, Object, key_of
+from cybernetes.ext.forward import Counters, Forwarder
+from cybernetes.services.common.component import Component, Tasks
+from cybernetes.services.common.threads import in_thread
+from cybernetes.services.proxy.namespace import ServiceNamespace
+from cybernetes.services.proxy.sockets import raise_descriptor_limit
+from cybernetes.services.proxy.userspace import UserspaceDataPath
+
+log = logging.getLogger(__name__)
+
+#: How often a port that another process holds is tried again.
+RETRY_S = 5.0
+#: Descriptors left for the rest of the process.
+_RESERVED_DESCRIPTORS = 2048
+
+
+class ServiceProxy:
+    """``start`` returns when every Service that exists answers."""
+
+    name = "proxy"
+
+    def __init__(
+        self,
+        informers: InformerFactory,
+        *,
+        node_name: str,
+        service_cidrs: Sequence[str],
+        zone: str = "",
+        interface: str = "cyb-proxy",
+        mtu: int = 1500,
+        node_port_addresses: Sequence[str] = (),
+        threads: int = 0,
+        external_ips_allowed: bool = True,
+        on_failure: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        self.table = ForwardingTable(node_name, zone=zone, external_ips_allowed=external_ips_allowed)
+        self._informers = informers
+        self._namespace = ServiceNamespace(service_cidrs, interface=interface, mtu=mtu)
+        self._node_port_addresses = tuple(node_port_addresses)
+        self._threads = threads
+        self._tasks = Tasks(self.name, on_failure)
+        self._handlers: list[tuple[Informer, Handler]] = []
+        self._forwarder: Forwarder | None = None
+        self._path: UserspaceDataPath | None = None
+        self._changed = asyncio.Event()
+        self._applied = asyncio.Event()
+
+    async def start(self) -> None:
+        """Raises CidrInUse, and OSError when the kernel does not let us (no CAP_NET_ADMIN)."""
+        try:
+            await in_thread(self._open)
+            services = self._informers.informer(SERVICES)
+            slices = self._informers.informer(ENDPOINT_SLICES)
+            self._subscribe(services, self.table.put_service, self.table.discard_service)
+            self._subscribe(slices, self.table.put_slice, self.table.discard_slice)
+            self._informers.start()
+            await services.wait_synced()
+            await slices.wait_synced()
+            await self._apply()
+            self._tasks.spawn(self._follow(), "follow")
+        except BaseException:
+            await self.stop()
+            raise
+
+    def _open(self) -> None:
+        descriptors = raise_descriptor_limit()
+        connections_max = max(256, (descriptors - _RESERVED_DESCRIPTORS) // 4)  # two each, and flows and listeners
+        self._namespace.open()
+        self._forwarder = Forwarder(threads=self._threads, connections_max=connections_max)
+        self._path = UserspaceDataPath(self._forwarder, self._namespace, self._node_port_addresses)
+
+    def _subscribe(self, informer: Informer, put: Callable[[Object], None], discard: Callable[[str], None]) -> None:
+        def on_change(new: Object) -> None:
+            put(new)
+            self._changed.set()
+
+        def on_delete(old: Object) -> None:
+            discard(key_of(old))
+            self._changed.set()
+
+        handler = informer.add_handler(on_change, lambda old, new: on_change(new), on_delete)
+        self._handlers.append((informer, handler))
+
+    async def stop(self) -> None:
+        for informer, handler in self._handlers:
+            informer.remove_handler(handler)
+        self._handlers.clear()
+        await self._tasks.cancel()
+        await in_thread(self._close)
+
+    def _close(self) -> None:
+        if self._forwarder is not None:
+            self._forwarder.close()
+            self._forwarder = None
+            self._path = None
+        self._namespace.close()
+
+    async def _follow(self) -> None:
+        while True:
+            path = self._path
+            retry_s = RETRY_S if path is not None and path.failed else None
+            try:
+                async with asyncio.timeout(retry_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                if path is not None:
+                    await in_thread(path.retry)
+                continue
+            await self._apply()
+
+    async def _apply(self) -> None:
+        self._changed.clear()
+        changes = self.table.changes()
+        if changes and self._path is not None:
+            await in_thread(self._path.apply, changes)
+
+    def counters(self) -> Iterable[tuple[Target, Counters]]:
+        """Per target: connections, bytes, failures."""
+        return self._path.counters() if self._path is not None else ()
+
+
+def _conforms(proxy: ServiceProxy) -> Component:
+    return proxy

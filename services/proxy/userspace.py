@@ -1,0 +1,144 @@
+"""The userspace data path: a listener a frontend, a target of the byte forwarder a set of backends.
+
+A frontend listens only while its target has a backend, so that a service without endpoints refuses as the kernel
+refuses, TCP with a reset and UDP with port unreachable. Cluster IPs and other service addresses are bound in the
+proxy's namespace, node ports and addresses that the host itself has, on the host. What cannot be bound (a port that a
+process of the host has taken) is reported, kept, and tried again with ``retry``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from cybernetes.core.network.table import Binding, Changes, Frontend, Target
+from cybernetes.ext.forward import Counters, Forwarder
+from cybernetes.services.proxy.namespace import ServiceNamespace, local_addresses
+from cybernetes.services.proxy.sockets import Place, open_all
+
+log = logging.getLogger(__name__)
+
+
+class UserspaceDataPath:
+    """Owns the forwarder's table; nothing here is for two threads at once, and calls may take milliseconds."""
+
+    def __init__(self, forwarder: Forwarder, namespace: ServiceNamespace, node_port_addresses: Sequence[str]) -> None:
+        self._forwarder = forwarder
+        self._namespace = namespace
+        #: Empty: every address of the node.
+        self._node_port_addresses = tuple(node_port_addresses)
+        self._frontends: dict[Frontend, Binding] = {}
+        self._targets: dict[str, Target] = {}
+        self._by_target: dict[str, set[Frontend]] = {}
+        self._listeners: dict[Frontend, list[int]] = {}
+        self.failed: dict[Frontend, str] = {}
+
+    def apply(self, changes: Changes) -> None:
+        """Make the data path what the table says. Cost is that of the changes, not of the table."""
+        stale: dict[Frontend, None] = {}  # whose listeners may have to be opened or closed
+        for name, target in changes.targets.items():
+            had = bool(self._targets[name].backends) if name in self._targets else False
+            self._targets[name] = target
+            self._forwarder.set_target(name, target.backends, affinity_s=target.affinity_s)
+            if had != bool(target.backends):
+                stale.update(dict.fromkeys(sorted(self._by_target.get(name, ()))))
+        for frontend in changes.removed_frontends:
+            self._forget(frontend)
+        for frontend, binding in changes.frontends.items():
+            self._bind(frontend, binding)
+            stale[frontend] = None
+        if changes.frontends or changes.removed_frontends:
+            self._lead_addresses(changes)
+        self._settle(stale)
+        for name in changes.removed_targets:
+            del self._targets[name]
+            self._forwarder.remove_target(name)
+
+    def retry(self) -> None:
+        """Try again to open what could not be opened."""
+        self._settle(dict.fromkeys(list(self.failed)))
+
+    def counters(self) -> Iterable[tuple[Target, Counters]]:
+        """What went to each target since it was made."""
+        for name, target in list(self._targets.items()):
+            yield target, self._forwarder.counters(name)
+
+    def _bind(self, frontend: Frontend, binding: Binding) -> None:
+        old = self._frontends.get(frontend)
+        if old is not None:
+            self._by_target[old.target].discard(frontend)
+            if old.source_ranges != binding.source_ranges:
+                self._close(frontend)
+        self._frontends[frontend] = binding
+        self._by_target.setdefault(binding.target, set()).add(frontend)
+        for number in self._listeners.get(frontend, ()):
+            self._forwarder.redirect(number, binding.target)
+
+    def _forget(self, frontend: Frontend) -> None:
+        binding = self._frontends.pop(frontend, None)
+        if binding is None:
+            return
+        self._close(frontend)
+        self.failed.pop(frontend, None)
+        frontends = self._by_target[binding.target]
+        frontends.discard(frontend)
+        if not frontends:
+            del self._by_target[binding.target]
+
+    def _close(self, frontend: Frontend) -> None:
+        for number in self._listeners.pop(frontend, ()):
+            self._forwarder.unlisten(number)
+
+    def _settle(self, frontends: Iterable[Frontend]) -> None:
+        """Open and close listeners so that exactly the frontends with backends listen."""
+        wanted: list[Frontend] = []
+        for frontend in frontends:
+            binding = self._frontends.get(frontend)
+            if binding is None:
+                continue
+            if not self._targets[binding.target].backends:
+                self._close(frontend)
+                self.failed.pop(frontend, None)
+            elif frontend not in self._listeners:
+                wanted.append(frontend)
+        if not wanted:
+            return
+        inside: list[tuple[Frontend, Place]] = []
+        outside: list[tuple[Frontend, Place]] = []
+        ours = local_addresses() if any(f.address and not self._namespace.covers(f.address) for f in wanted) else set()
+        for frontend in wanted:
+            if not frontend.address:
+                outside += [(frontend, place) for place in self._node_port_places(frontend)]
+            elif frontend.address in ours:
+                outside.append((frontend, Place(*frontend)))
+            else:
+                inside.append((frontend, Place(*frontend)))
+        self._open(inside, self._namespace.descriptor)
+        self._open(outside, None)
+
+    def _node_port_places(self, frontend: Frontend) -> list[Place]:
+        addresses = [a for a in self._node_port_addresses if (":" in a) == (frontend.family == 6)] or [""]
+        return [frontend_place._replace(address=a) for a in addresses for frontend_place in (Place(*frontend),)]
+
+    def _open(self, places: list[tuple[Frontend, Place]], namespace: int | None) -> None:
+        opened = open_all([place for _, place in places], namespace)
+        for (frontend, place), result in zip(places, opened, strict=True):
+            if isinstance(result, OSError):
+                if frontend not in self.failed:
+                    where = f"{place.address or '*'}:{place.port}/{place.protocol}"
+                    log.warning("%s: cannot listen on %s: %s", self._frontends[frontend].target, where, result)
+                self.failed[frontend] = str(result)
+                continue
+            binding = self._frontends[frontend]
+            number = self._forwarder.listen(result, binding.target, source_ranges=binding.source_ranges)
+            self._listeners.setdefault(frontend, []).append(number)
+            self.failed.pop(frontend, None)
+
+    def _lead_addresses(self, changes: Changes) -> None:
+        """Route external addresses, which the service CIDR does not cover, to the proxy's namespace."""
+        touched = [*changes.frontends, *changes.removed_frontends]
+        if not any(f.address and not self._namespace.covers(f.address) for f in touched):
+            return
+        ours = local_addresses()
+        outside = {f.address for f in self._frontends if f.address and not self._namespace.covers(f.address)}
+        self._namespace.set_addresses(outside - ours)
