@@ -214,10 +214,11 @@ class Dispatcher:
     def discard(self, group: _Group) -> None:
         namespace = group.selection.namespace
         del self._groups[group.selection]
-        places = self._places[namespace]
-        places.discard(group)
-        if places.is_empty():
-            del self._places[namespace]
+        places = self._places.get(namespace)
+        if places is not None:  # a selection that matches nothing stands nowhere
+            places.discard(group)
+            if places.is_empty():
+                del self._places[namespace]
 
     def deliver(self, steps: Iterable[Step]) -> None:
         """Give every watcher its part of ``steps``, in one call of its sink."""

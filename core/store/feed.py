@@ -143,7 +143,8 @@ class Feed:
         try:
             while True:
                 try:
-                    async for events in self.store.watch(b"", b"", after_revision=self.revision):
+                    watch = self.store.watch(b"", b"", after_revision=self.revision, with_previous=False)
+                    async for events in watch:
                         self._take(events)
                     raise StoreError("the store was closed")
                 except Compacted as reason:

@@ -146,11 +146,14 @@ class Store(Protocol):
         """
         ...
 
-    def watch(self, start: bytes, end: bytes, *, after_revision: int) -> AsyncIterator[Sequence[Event]]:
+    def watch(
+        self, start: bytes, end: bytes, *, after_revision: int, with_previous: bool = True
+    ) -> AsyncIterator[Sequence[Event]]:
         """Every event in [start, end) after ``after_revision``: batches in order, without a gap, without an end.
 
         Raises Compacted when ``after_revision`` has been compacted away, also later when the reader fell so far
         behind that its events are gone. A lost connection is resumed inside; Unavailable only when that fails for good.
+        ``with_previous`` False allows an engine to leave out ``Event.previous``, for who keeps the state itself.
         """
         ...
 

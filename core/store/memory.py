@@ -105,7 +105,9 @@ class MemoryStore:
         self._publish()
         return results
 
-    async def watch(self, start: bytes, end: bytes, *, after_revision: int) -> AsyncIterator[Sequence[Event]]:
+    async def watch(
+        self, start: bytes, end: bytes, *, after_revision: int, with_previous: bool = True
+    ) -> AsyncIterator[Sequence[Event]]:
         seen = after_revision
         while True:
             if seen < self._oldest:

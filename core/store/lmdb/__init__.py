@@ -1,0 +1,1 @@
+"""The durable engine on LMDB: ``layout`` (what is on disk), ``engine`` (writes), ``past``, ``sweep``, ``files``."""

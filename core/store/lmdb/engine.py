@@ -1,0 +1,357 @@
+"""The engine: a synchronous store on one LMDB file, for one process and one thread.
+
+What is on disk is told in ``layout``. The invariants:
+
+1. ``commit`` is one LMDB transaction: when it returns, every success in it is on disk; when it raises, none happened,
+   unless the error says ``outcome_unknown``. After a kill at any point the file holds the batches that were
+   acknowledged and at most the one that was in flight, whole.
+2. The index in memory changes only after the transaction has committed.
+3. A failure that leaves doubt (an fsync that failed) makes the engine read its state again from the file before it goes
+   on.
+
+Costs, values of 2.5 KB: a batch of 100 in 0.9 ms, 5 µs of CPU a write; a record of a range 1 µs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import lmdb
+
+from cybernetes.core.store.interface import (
+    Compacted,
+    Conflict,
+    Damaged,
+    Delete,
+    Event,
+    EventKind,
+    FutureRevision,
+    Page,
+    Put,
+    Record,
+    Unavailable,
+)
+from cybernetes.core.store.lmdb import files, past, sweep
+from cybernetes.core.store.lmdb.layout import CHANGE, FORMAT, META_COMPACTED, META_FORMAT, META_SWEPT, REVISION, Entry
+from cybernetes.core.store.sortedmap import SortedMap
+
+T = TypeVar("T")
+
+_GROWS_MAX = 24  # from 256 MB to 4 PB
+
+
+class LmdbEngine:
+    """One store in ``directory``, locked until ``close``. Raises Damaged, or Unavailable when it is in use."""
+
+    def __init__(self, directory: Path, *, sync: bool = True) -> None:
+        """``sync=False`` gives up durability; for tests and benchmarks only."""
+        self.directory = directory
+        self.revision = 1
+        self.compacted = 1
+        self.swept = 1
+        self.live: SortedMap[Entry] = SortedMap()
+        self.dead: SortedMap[Entry] = SortedMap()  # deletions that reads of the past may need; version 0
+        self._sync = sync
+        self._is_broken = False
+        self._lock = files.lock(directory)
+        try:
+            self._open()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def close(self) -> None:
+        """Close the file. Everything acknowledged is on disk already."""
+        if self._lock >= 0:
+            self.environment.close()
+            os.close(self._lock)
+            self._lock = -1
+
+    # Reading
+
+    @contextmanager
+    def reading(self) -> Iterator[lmdb.Transaction[bytes]]:
+        """A view of the file as of now. Raises Damaged, Unavailable."""
+        self._mend()
+        try:
+            with self.environment.begin() as transaction:
+                yield transaction
+        except lmdb.Error as error:
+            raise files.translate(error, self.directory) from error
+
+    def check(self, revision: int | None) -> None:
+        """Raise Compacted or FutureRevision when ``revision`` cannot be read."""
+        if revision is not None:
+            if revision < self.compacted:
+                raise Compacted(revision, self.compacted)
+            if revision > self.revision:
+                raise FutureRevision(revision, self.revision)
+
+    def get(self, key: bytes, revision: int | None = None) -> Record | None:
+        self.check(revision)
+        entry = self.live.get(key)
+        with self.reading() as transaction:
+            if revision is not None and revision < self.revision:
+                entry = past.entry_at(self, transaction, entry or self.dead.get(key), revision)
+            if entry is None:
+                return None
+            return entry.record(self.value(transaction, entry.mod_revision))
+
+    def range(self, start: bytes, end: bytes, limit: int = 0, revision: int | None = None) -> Page:
+        self.check(revision)
+        with self.reading() as transaction:
+            if revision is None or revision == self.revision:
+                entries: Sequence[Entry] = self.live.slice(start, end, limit)
+                count = self.live.count(start, end)
+            else:
+                entries, count = past.range_at(self, transaction, start, end, limit, revision)
+            records = self.records(transaction, entries)
+        return Page(records, self.revision, len(records) < count, count)
+
+    def events(self, after: int, *, limit: int, bytes_max: int = 1 << 62, with_previous: bool = True) -> list[Event]:
+        """The changes after ``after`` in order, at most ``limit`` of them or ``bytes_max`` of values (one at least)."""
+        if after < self.compacted:
+            raise Compacted(after, self.compacted)
+        with self.reading() as transaction:
+            return past.events(self, transaction, after, limit, bytes_max, with_previous)
+
+    def find_write(self, key: bytes, tag: int, after: int) -> Event | None:
+        """The change of ``key`` later than ``after`` that carries ``tag``, with what was before it."""
+        self.check(after)
+        with self.reading() as transaction:
+            return past.find_write(self, transaction, key, tag, after)
+
+    def value(self, transaction: lmdb.Transaction[bytes], revision: int) -> bytes:
+        value: bytes | None = transaction.get(REVISION.pack(revision), db=self.values)
+        if value is None:
+            raise Damaged(f"{self.directory / files.DATA}: the value of revision {revision} is missing")
+        return value
+
+    def records(self, transaction: lmdb.Transaction[bytes], entries: Sequence[Entry]) -> list[Record]:
+        """The entries with their values."""
+        pack = REVISION.pack
+        keys = [pack(entry.mod_revision) for entry in entries]
+        with transaction.cursor(self.values) as cursor:
+            found = cursor.getmulti(keys)
+        if len(found) != len(keys):
+            raise Damaged(f"{self.directory / files.DATA}: values are missing")
+        return [
+            Record(key, value, create, revision, version)
+            for (key, revision, create, version), (_, value) in zip(entries, found, strict=True)
+        ]
+
+    # Writing
+
+    def commit(
+        self, operations: Sequence[Put | Delete], tags: Sequence[int] = (), *, with_events: bool = True
+    ) -> tuple[list[Record | Conflict], list[Event]]:
+        """Do independent writes in one transaction with one fsync, a revision each.
+
+        Returns one answer an operation and, in order, the events of the successes. ``tags``: the writers' numbers, one
+        an operation. Raises Unavailable, in which case nothing was written unless it says ``outcome_unknown``.
+        """
+        all_tags = tags or (0,) * len(operations)
+        return self._retried(lambda: self._commit(operations, all_tags, with_events))
+
+    def compact(self, revision: int) -> None:
+        """From now on refuse reads before ``revision``. What they alone needed goes with the next ``sweep`` calls."""
+        self.check(revision)
+        if revision > self.compacted:
+            self._write_meta({META_COMPACTED: revision})
+            self.compacted = revision
+
+    def sweep(self, changes_max: int = 2000) -> bool:
+        """Remove what compaction left, looking at ``changes_max`` changes. True when there is more to do.
+
+        One transaction with its fsync; about 2 µs a change."""
+        return self._retried(lambda: sweep.sweep(self, changes_max))
+
+    def snapshot(self, path: Path) -> None:
+        """Write a consistent copy to the file ``path``. May run in a thread while the engine works."""
+        files.copy(self.environment, path)
+
+    @property
+    def size_bytes(self) -> int:
+        """The pages in use and free, which is the size of the file."""
+        info = self.environment.info()
+        return int(info["last_pgno"] + 1) * int(self.environment.stat()["psize"])
+
+    # Inside
+
+    def _commit(
+        self, operations: Sequence[Put | Delete], tags: Sequence[int], with_events: bool
+    ) -> tuple[list[Record | Conflict], list[Event]]:
+        results: list[Record | Conflict] = []
+        events: list[Event] = []
+        pending: dict[bytes, Entry] = {}  # what this batch has changed so far; version 0 for a deletion
+        live, dead = self.live, self.dead
+        revision = self.revision
+        first = revision + 1
+        pack_revision, pack_change = REVISION.pack, CHANGE.pack
+        changes, values = self.changes, self.values
+        transaction = self.environment.begin(write=True)
+        try:
+            put = transaction.put
+            for operation, tag in zip(operations, tags, strict=True):
+                key = operation.key
+                entry = pending.get(key)
+                if entry is None:
+                    entry = live.get(key)
+                previous = entry.mod_revision if entry is not None and entry.version else 0
+                expected = operation.expected_revision
+                is_put = isinstance(operation, Put)
+                if (expected is not None and expected != previous) or not (is_put or previous):
+                    results.append(Conflict(key, self._stored(transaction, entry)))
+                    continue
+                revision += 1
+                at = pack_revision(revision)
+                before = self._stored(transaction, entry) if with_events or not is_put else None
+                if entry is None:
+                    entry = dead.get(key)
+                chained = entry.mod_revision if entry is not None else 0
+                if isinstance(operation, Put):
+                    created, version = (
+                        (entry.create_revision, entry.version + 1) if entry and previous else (revision, 1)
+                    )
+                    put(at, operation.value, append=True, db=values)
+                    record = Record(key, operation.value, created, revision, version)
+                    results.append(record)
+                else:
+                    created = version = 0
+                    record = Record(key, b"", 0, revision, 0)
+                    assert before is not None
+                    results.append(before)
+                put(at, pack_change(created, version, chained, tag, revision == first) + key, append=True, db=changes)
+                pending[key] = Entry(key, revision, created, version)
+                if with_events:
+                    events.append(Event(EventKind.PUT if version else EventKind.DELETE, record, before))
+        except BaseException:
+            transaction.abort()
+            raise
+        if revision == self.revision:
+            transaction.abort()
+            return results, events
+        self._finish(transaction)
+        self.revision = revision
+        for key, entry in pending.items():
+            self._index(key, entry)
+        return results, events
+
+    def _stored(self, transaction: lmdb.Transaction[bytes], entry: Entry | None) -> Record | None:
+        if entry is None or not entry.version:
+            return None
+        return entry.record(self.value(transaction, entry.mod_revision))
+
+    def _index(self, key: bytes, entry: Entry) -> None:
+        if entry.version:
+            self.live.put(key, entry)
+            if len(self.dead):
+                self.dead.pop(key)
+        else:
+            self.live.pop(key)
+            self.dead.put(key, entry)
+
+    def transact(self, work: Callable[[lmdb.Transaction[bytes]], None]) -> None:
+        """Run ``work(transaction)`` and commit; nothing is kept of it when it raises."""
+        transaction = self.environment.begin(write=True)
+        try:
+            work(transaction)
+        except BaseException:
+            transaction.abort()
+            raise
+        self._finish(transaction)
+
+    def _finish(self, transaction: lmdb.Transaction[bytes]) -> None:
+        """Commit. When that fails the state is read again, as only the file knows what happened."""
+        try:
+            transaction.commit()
+        except lmdb.MapFullError:
+            raise
+        except lmdb.Error as error:
+            reason = files.translate(error, self.directory)
+            before = self.revision
+            self._is_broken = True
+            try:
+                self._mend()
+            except (Damaged, Unavailable) as worse:
+                raise Unavailable(f"{reason}; then: {worse}", outcome_unknown=True) from error
+            # Not advanced: the old root is in place, so nothing of the batch can ever appear.
+            raise Unavailable(str(reason), outcome_unknown=self.revision != before) from error
+
+    def _mend(self) -> None:
+        """After a failure that left doubt: open the file again."""
+        if self._is_broken:
+            self.environment.close()
+            self._open()
+            self._is_broken = False
+
+    def _retried(self, work: Callable[[], T]) -> T:
+        """Do ``work``, again with more address space when that was used up; errors become the contract's."""
+        self._mend()
+        for _ in range(_GROWS_MAX):
+            try:
+                return work()
+            except lmdb.MapFullError:
+                self.environment.set_mapsize(self.environment.info()["map_size"] * 2)
+            except lmdb.Error as error:
+                raise files.translate(error, self.directory) from error
+        raise Unavailable(f"{self.directory}: the address space is used up")
+
+    def _write_meta(self, numbers: dict[bytes, int]) -> None:
+        self._retried(lambda: self.transact(lambda transaction: self.put_meta(transaction, numbers)))
+
+    def put_meta(self, transaction: lmdb.Transaction[bytes], numbers: dict[bytes, int]) -> None:
+        for name, number in numbers.items():
+            transaction.put(name, REVISION.pack(number), db=self.meta)
+
+    def _open(self) -> None:
+        self.environment = files.open_environment(self.directory, sync=self._sync)
+        try:
+            self.changes = self.environment.open_db(b"changes")
+            self.values = self.environment.open_db(b"values")
+            self.meta = self.environment.open_db(b"meta")
+            self._read_meta()
+            with self.environment.begin() as transaction:
+                self._read_index(transaction)
+        except lmdb.Error as error:
+            self.environment.close()
+            raise files.translate(error, self.directory) from error
+        except BaseException:
+            self.environment.close()
+            raise
+
+    def _read_meta(self) -> None:
+        with self.environment.begin() as transaction:
+            numbers = {name: REVISION.unpack(value)[0] for name, value in transaction.cursor(self.meta)}
+        if not numbers:
+            self._write_meta({META_FORMAT: FORMAT, META_COMPACTED: 1, META_SWEPT: 1})
+            self.compacted = self.swept = 1
+            return
+        if numbers.get(META_FORMAT) != FORMAT:
+            found = numbers.get(META_FORMAT)
+            raise Damaged(f"{self.directory / files.DATA} has format {found}, this program reads {FORMAT}")
+        self.compacted = numbers[META_COMPACTED]
+        self.swept = numbers[META_SWEPT]
+
+    def _read_index(self, transaction: lmdb.Transaction[bytes]) -> None:
+        live: dict[bytes, Entry] = {}
+        dead: dict[bytes, Entry] = {}
+        last = 0
+        unpack, size = CHANGE.unpack_from, CHANGE.size
+        for at, change in transaction.cursor(self.changes):
+            created, version, _, _, _ = unpack(change)
+            key = change[size:]
+            last = int.from_bytes(at, "big")
+            if version:
+                live[key] = Entry(key, last, created, version)
+                dead.pop(key, None)
+            else:
+                live.pop(key, None)
+                dead[key] = Entry(key, last, 0, 0)
+        self.live = SortedMap(live.items())
+        self.dead = SortedMap(dead.items())
+        self.revision = max(last, self.compacted)

@@ -1,0 +1,130 @@
+"""The files of a store: opening, refusing what is damaged or in use, copying. And what LMDB's errors mean.
+
+A directory holds ``data.mdb`` (LMDB's file), ``lock.mdb`` (LMDB's, of no value after a stop) and ``in-use``, which the
+process that owns the store keeps locked.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import lmdb
+
+from cybernetes.core.store.interface import Damaged, StoreError, Unavailable
+
+DATA = "data.mdb"
+_LOCK = "in-use"
+
+#: Address space that is reserved at first. It doubles whenever it is used up, and costs nothing until then.
+MAP_BYTES_MIN = 256 << 20
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def lock(directory: Path) -> int:
+    """Lock the directory for this process until the descriptor is closed. Raises Unavailable when another has it."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unavailable(f"{directory} cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise Unavailable(f"{directory} is in use by another process") from error
+    return descriptor
+
+
+def open_environment(directory: Path, *, sync: bool = True) -> lmdb.Environment:
+    """Open or create the file. Raises Damaged for what is no store or not all of it."""
+    path = directory / DATA
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        environment = lmdb.open(
+            str(directory),
+            map_size=max(MAP_BYTES_MIN, 1 << (2 * size).bit_length()),
+            max_dbs=3,
+            mode=0o600,
+            sync=sync,
+            metasync=sync,
+        )
+    except lmdb.Error as error:
+        raise translate(error, directory) from error
+    if not size:
+        sync_directory(directory)
+    # A page beyond the end of the file would end the process with SIGBUS when it is read.
+    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    if size and size < needed:
+        environment.close()
+        raise Damaged(f"{path} was cut short ({size} of {needed} bytes); restore a snapshot")
+    return environment
+
+
+def translate(error: lmdb.Error, directory: Path) -> StoreError:
+    """What an error of LMDB means for who uses the store. ``outcome_unknown`` is the caller's to know."""
+    code = error.code
+    if code in _FULL:
+        return Unavailable(f"the disk of {directory} is full; writes resume when there is space")
+    if code in _READ_ONLY:
+        return Unavailable(f"{directory} cannot be written: {os.strerror(code)}")
+    damage = (
+        lmdb.CorruptedError,
+        lmdb.InvalidError,
+        lmdb.PageNotFoundError,
+        lmdb.PanicError,
+        lmdb.VersionMismatchError,
+        lmdb.IncompatibleError,
+    )
+    if isinstance(error, damage):
+        return Damaged(f"{directory / DATA} cannot be used ({error}); restore a snapshot")
+    return Unavailable(f"{directory}: {error}")
+
+
+def copy(environment: lmdb.Environment, target: Path) -> None:
+    """Write a consistent copy to the file ``target``, complete or not at all. May run in a thread beside writes."""
+    part = target.with_name(target.name + ".part")
+    try:
+        with part.open("wb") as file:
+            environment.copyfd(file.fileno(), compact=True)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+        sync_directory(target.parent)
+    except (OSError, lmdb.Error) as error:
+        part.unlink(missing_ok=True)
+        raise Unavailable(f"no snapshot was written to {target}: {error}") from error
+
+
+def restore(snapshot: Path, directory: Path) -> None:
+    """Make ``directory`` a store with the content of ``snapshot``. Refuses to replace one that is there."""
+    descriptor = lock(directory)
+    try:
+        if (directory / DATA).exists():
+            raise Unavailable(f"{directory} already holds a store; move it away first")
+        part = directory / (DATA + ".part")
+        with snapshot.open("rb") as source, part.open("wb") as file:
+            while chunk := source.read(1 << 20):
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        part.chmod(0o600)
+        part.replace(directory / DATA)
+        sync_directory(directory)
+    except OSError as error:
+        raise Unavailable(f"{snapshot} was not restored: {error}") from error
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a rename in ``directory`` durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
