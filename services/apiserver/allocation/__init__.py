@@ -1,0 +1,1 @@
+"""Cluster IPs and node ports: taken by compare-and-set in the store, given back when nobody uses them."""

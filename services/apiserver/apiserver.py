@@ -1,0 +1,239 @@
+"""The API server as a component: a store underneath, listeners in front, the chain between.
+
+    ApiServer(store, clock, random, listeners=[…]) ; await start() ; … ; await stop()
+
+``client(user)`` opens the direct way in, for components of the same process. Everything that a second server on the
+same store would need is in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cybernetes.core.api.registry import Registry, builtin
+from cybernetes.core.api.resource import Resource
+from cybernetes.core.auth import rbac, tokens
+from cybernetes.core.auth.attributes import Authorize
+from cybernetes.core.auth.attributes import chain as authorizers
+from cybernetes.core.auth.keys import Key
+from cybernetes.core.auth.user import User
+from cybernetes.core.clock import Clock, Random
+from cybernetes.core.objects import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, Gvr
+from cybernetes.core.store.cached import EVERYTHING, Change
+from cybernetes.core.store.interface import Store, StoreError
+from cybernetes.services.apiserver.admitting import Admitting
+from cybernetes.services.apiserver.authentication import Authentication
+from cybernetes.services.apiserver.backend import Backend
+from cybernetes.services.apiserver.bootstrap import bootstrap
+from cybernetes.services.apiserver.chain import Chain
+from cybernetes.services.apiserver.health import Health
+from cybernetes.services.apiserver.inflight import InFlight
+from cybernetes.services.apiserver.nonresource import Pages
+from cybernetes.services.apiserver.routes import Routes
+from cybernetes.services.apiserver.server import HttpServer, Limits
+from cybernetes.services.apiserver.storage import Reader, Storage
+from cybernetes.services.common.metrics import CONTENT_TYPE, Metrics, process_metrics
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files of a listener. Clients may show a certificate that ``client_ca`` signed."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Raises OSError and ssl.SSLError for files that cannot be read."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self.certificate, self.key)
+        context.set_alpn_protocols(["http/1.1"])
+        if self.client_ca is not None:
+            context.load_verify_locations(self.client_ca)
+            context.verify_mode = ssl.CERT_OPTIONAL
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An address to listen on; port 0 is one of the system's choice. Without ``tls`` it is plain HTTP."""
+
+    host: str
+    port: int
+    tls: Tls | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a server is told. Every field has a default that suits a test."""
+
+    service_cidrs: Sequence[str] = ("10.96.0.0/16",)
+    node_ports: tuple[int, int] = (30000, 32767)
+    #: Where other machines reach this server: published in the Service ``kubernetes``.
+    advertise_address: str = ""
+    advertise_port: int = 0
+    #: Keys of ServiceAccount tokens, the first signs; none: no tokens.
+    service_account_keys: Sequence[Key] = ()
+    issuer: str = tokens.DEFAULT_ISSUER
+    #: Token -> user, from a token file.
+    static_tokens: Mapping[str, User] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    stop_grace_s: float = 5.0
+
+
+class ApiServer:
+    """One API server. ``start`` returns when it serves; ``stop`` may be called at any time and twice."""
+
+    name = "apiserver"
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        random: Random,
+        *,
+        listeners: Sequence[Listener] = (),
+        config: Config | None = None,
+        registry: Registry | None = None,
+        on_failure: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        self.config = config = config or Config()
+        self.clock = clock
+        self.random = random
+        self.registry = registry or builtin()
+        #: The ports of ``listeners``, in order, once started.
+        self.ports: list[int] = []
+        self._listeners = tuple(listeners)
+        self.storage = Storage(store, self.registry, on_failure=on_failure)
+        self.rbac = rbac.Authorizer()
+        self.authorize: Authorize = authorizers([self.rbac.authorize])
+        self.health = Health()
+        self.metrics = Metrics()
+        issuer = service_accounts = None
+        if config.service_account_keys:
+            issuer = tokens.Issuer(config.service_account_keys, config.issuer, clock)
+            service_accounts = tokens.Authenticator(
+                config.service_account_keys, [config.issuer], [config.issuer], clock, self.storage.find
+            )
+        self.issuer = issuer
+        self.service_accounts = service_accounts
+        self.backend = Backend(
+            storage=self.storage,
+            registry=self.registry,
+            clock=clock,
+            random=random,
+            authorize=self.authorize,
+            admitting=Admitting(_plugins(), Reader(self.storage, clock)),
+        )
+        self.authentication = Authentication(self.storage, service_accounts, config.static_tokens, clock)
+        self._requests = self.metrics.counter(
+            "apiserver_request_total",
+            "Requests by verb, resource and status code.",
+            ("verb", "group", "version", "resource", "subresource", "code"),
+        )
+        self._durations = self.metrics.histogram(
+            "apiserver_request_duration_seconds",
+            "How long requests took, without those that last by design.",
+            ("verb", "group", "resource", "subresource"),
+        )
+        in_flight = InFlight()
+        self.metrics.gauge(
+            "apiserver_current_inflight_requests",
+            "Requests that are being worked on.",
+            lambda: [(("readOnly",), in_flight.reads.running), (("mutating",), in_flight.writes.running)],
+            ("request_kind",),
+        )
+        process_metrics(self.metrics)
+        pages = Pages(
+            self.registry, self.health, issuer, lambda: (CONTENT_TYPE, self.metrics.text()), self._external_address
+        )
+        self.chain = Chain(self.backend, Routes({}), self.authentication, pages, in_flight, self._observe)
+        self.http = HttpServer(self.chain.serve, self.chain.describe, clock, config.limits)
+        self._is_started = False
+
+    async def start(self) -> None:
+        """Fill the caches, write what a new cluster needs, listen. Raises StoreError, OSError, ssl.SSLError."""
+        await self.storage.start()
+        self._follow_roles()
+        await bootstrap(self.storage, self.registry, self.clock, self.random, self.config.service_cidrs)
+        self.health.add("ping", _is_healthy)
+        self.health.add("etcd", self._store_answers)
+        self.health.add("informer-sync", _is_healthy, paths=("/readyz",))
+        self.health.add("shutdown", self._is_not_stopping, paths=("/readyz",))
+        for listener in self._listeners:
+            context = listener.tls.context() if listener.tls is not None else None
+            self.ports.append(await self.http.listen(listener.host, listener.port, context))
+        self._is_started = True
+
+    async def stop(self) -> None:
+        if self._is_started:
+            self._is_started = False
+            await self.http.stop(self.config.stop_grace_s)
+        await self.storage.stop()
+
+    def _follow_roles(self) -> None:
+        """Keep the authorizer as new as the caches, which it is told by in the same moment."""
+        for gvr in (ROLES, CLUSTER_ROLES, ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS):
+            cache = self.storage.cache_of(gvr)
+            for cached in cache.list(EVERYTHING).records:
+                self.rbac.put(gvr, cached.object())
+            cache.watch(EVERYTHING, cache.revision, self._role_sink(gvr), self._roles_ended)
+
+    def _role_sink(self, gvr: Gvr) -> Callable[[Sequence[Change]], None]:
+        def sink(batch: Sequence[Change]) -> None:
+            for change in batch:
+                cached = change.cached
+                if change.type == "DELETED":
+                    self.rbac.discard(gvr, cached.namespace, cached.name)
+                else:
+                    self.rbac.put(gvr, cached.decoded())
+
+        return sink
+
+    def _roles_ended(self, reason: StoreError) -> None:
+        """The caches were read anew: what the roles are now is read again too."""
+        if self._is_started:
+            log.warning("roles are read again: %s", reason)
+            asyncio.get_running_loop().call_soon(self._follow_roles)
+
+    def _external_address(self) -> str:
+        host = self.config.advertise_address or (self._listeners[0].host if self._listeners else "localhost")
+        port = self.config.advertise_port or (self.ports[0] if self.ports else 443)
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    async def _store_answers(self) -> str:
+        try:
+            await self.storage.store.current_revision()
+        except StoreError as error:
+            return str(error)
+        return ""
+
+    async def _is_not_stopping(self) -> str:
+        return "the server is stopping" if self.http.is_stopping else ""
+
+    def _observe(self, verb: str, resource: Resource | None, subresource: str, code: int, seconds: float) -> None:
+        group, version, name = resource.gvr if resource is not None else ("", "", "")
+        upper = verb.upper()
+        self._requests.add(upper, group, version, name, subresource, str(code))
+        if verb != "watch":
+            self._durations.observe(seconds, upper, group, name, subresource)
+
+
+async def _is_healthy() -> str:
+    return ""
+
+
+def _plugins() -> Sequence[object]:
+    try:
+        from cybernetes.core.admission.registry import PLUGINS
+    except ImportError:
+        return ()
+    return PLUGINS

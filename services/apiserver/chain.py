@@ -1,0 +1,317 @@
+"""The way of every request, whichever way it came:
+
+    HTTPS    exchange ─ parse ─ authenticate ─ impersonate ─┐
+                                                            ├─ authorize ─ gate ─ deadline ─ route ─ handler ─ answer
+    direct   call, with the user it was opened for ─────────┘
+
+A refusal anywhere is an ApiError and becomes its Status. Anything else that is raised is a bug: the client gets a 500
+that says nothing, the log the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping
+
+import orjson
+
+from cybernetes.core.api.resource import Resource, Subresource
+from cybernetes.core.auth.attributes import Attributes, refusal
+from cybernetes.core.auth.user import User
+from cybernetes.core.errors import ApiError, internal, no_such_path, request_too_large, timeout, unauthorized
+from cybernetes.core.labels import FieldSelector, SelectorError
+from cybernetes.core.objects import NAMESPACES, Gvr
+from cybernetes.services.apiserver import negotiation
+from cybernetes.services.apiserver.authentication import Authentication, impersonated
+from cybernetes.services.apiserver.backend import Backend
+from cybernetes.services.apiserver.call import Answer, Call, Document, Item, Items, Query, Stream, Watching
+from cybernetes.services.apiserver.handlers import watch as watching
+from cybernetes.services.apiserver.http1 import HttpRequest, Malformed
+from cybernetes.services.apiserver.inflight import InFlight
+from cybernetes.services.apiserver.negotiation import Form
+from cybernetes.services.apiserver.nonresource import Pages
+from cybernetes.services.apiserver.request import RequestInfo, is_true, parse_info, parse_query, split_target
+from cybernetes.services.apiserver.response import Shape, document_bytes, gzipped, item_bytes, list_slices
+from cybernetes.services.apiserver.routes import LONG_RUNNING_SUBRESOURCES, LONG_RUNNING_VERBS, Routes
+from cybernetes.services.apiserver.server import Exchange
+
+log = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT_S = 60.0
+#: Answers are compressed from this size on, and never for a client on this machine: to it the wire costs nothing.
+_GZIP_BYTES_MIN = 128 * 1024
+_PRETTY_AGENTS = ("curl", "Wget", "Mozilla/5.0")
+_NO_CACHE = b"Cache-Control: no-cache, private\r\n"
+_READS = frozenset({"get", "list", "watch"})
+
+#: Told of every request that ended: verb, resource or None, subresource, code, seconds.
+Observer = Callable[[str, Resource | None, str, int, float], None]
+
+
+class Chain:
+    """One per API server. ``serve`` is the handler of the HTTP server, ``execute`` what the direct client calls."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        routes: Routes,
+        authentication: Authentication,
+        pages: Pages,
+        in_flight: InFlight,
+        observe: Observer,
+    ) -> None:
+        self.backend = backend
+        self.routes = routes
+        self.authentication = authentication
+        self.pages = pages
+        self.in_flight = in_flight
+        self.bookmarks = watching.Bookmarks()
+        self._observe = observe
+
+    async def execute(self, call: Call) -> Answer:
+        """Authorize a call and answer it. Raises ApiError; what else goes wrong is logged and raised as a 500."""
+        clock = self.backend.clock
+        began = clock.monotonic()
+        code = 200
+        try:
+            self.authorize(call)
+            handler = self.routes.find(call)
+            subresource = call.subresource.name if call.subresource is not None else ""
+            if call.verb in LONG_RUNNING_VERBS or subresource in LONG_RUNNING_SUBRESOURCES:
+                return await handler(self.backend, call)
+            gate = self.in_flight.reads if call.verb in _READS else self.in_flight.writes
+            await gate.enter()
+            try:
+                async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                    return await handler(self.backend, call)
+            except TimeoutError:
+                raise timeout("request did not complete within the allotted timeout") from None
+            finally:
+                gate.leave()
+        except ApiError as error:
+            code = error.code
+            raise
+        except asyncio.CancelledError:
+            code = 499
+            raise
+        except Exception as error:
+            code = 500
+            log.exception("panic in %s %s", call.verb, call.resource.gvr.qualified)
+            raise internal("the server failed; its log says why") from error
+        finally:
+            name = call.subresource.name if call.subresource is not None else ""
+            self._observe(call.verb, call.resource, name, code, clock.monotonic() - began)
+
+    def authorize(self, call: Call) -> None:
+        """Raises ApiError 403."""
+        gvr = call.resource.gvr
+        attributes = Attributes(
+            call.verb,
+            gvr.group,
+            gvr.version,
+            gvr.resource,
+            call.subresource.name if call.subresource is not None else "",
+            call.name if gvr == NAMESPACES else call.namespace,  # a namespace lies in itself
+            call.name,
+            "",
+            _field_requirements(call.query) if "fieldSelector" in call.query else (),
+        )
+        decision = self.backend.authorize(call.user, attributes)
+        if not decision.allowed:
+            raise refusal(call.user, attributes, decision.reason)
+
+    async def serve(self, exchange: Exchange) -> None:
+        """Answer one HTTP request."""
+        request = exchange.request
+        try:
+            await self._serve(exchange, request)
+        except ApiError as error:
+            if exchange.has_started:
+                raise ConnectionResetError("refused in the middle of an answer") from error
+            respond_error(exchange, error)
+
+    async def _serve(self, exchange: Exchange, request: HttpRequest) -> None:
+        path, raw_query = split_target(request.target)
+        query = parse_query(raw_query)
+        info = parse_info(request.method, path, query)
+        user = self.authentication.of(exchange.connection, request)
+        if "impersonate-user" in request.headers or any(name.startswith("impersonate-") for name in request.headers):
+            user = impersonated(user, request, self.backend.authorize)
+        if not info.is_resource:
+            self._authorize_path(user, info)
+            await self.pages.serve(exchange, path, query, user)
+            return
+        resource, subresource = self._find(user, info, exchange)
+        if resource is None:
+            return
+        if request.method not in ("GET", "HEAD"):
+            exchange.finish_work = True
+        call = Call(
+            info.verb,
+            resource,
+            subresource,
+            info.namespace if resource.is_namespaced else "",
+            info.name,
+            user,
+            query,
+            request.headers.get("user-agent", ""),
+            request.body,
+            request.headers.get("content-type", ""),
+            None,
+            info.rest,
+            exchange,
+        )
+        form = self._form(call, request)
+        answer = await self.execute(call)
+        await self._answer(exchange, call, answer, form)
+
+    def _find(self, user: User, info: RequestInfo, exchange: Exchange) -> tuple[Resource | None, Subresource | None]:
+        """What is asked for. Who may not ask for it is refused before learning whether it exists."""
+        registry = self.backend.registry
+        resource = registry.get(Gvr(info.group, info.version, info.resource))
+        subresource = None
+        if resource is not None and info.subresource:
+            subresource = resource.subresources.get(info.subresource)
+        if resource is not None and bool(info.subresource) == (subresource is not None) and _is_placed(resource, info):
+            return resource, subresource
+        attributes = Attributes(
+            info.verb, info.group, info.version, info.resource, info.subresource, info.namespace, info.name
+        )
+        decision = self.backend.authorize(user, attributes)
+        if not decision.allowed:
+            raise refusal(user, attributes, decision.reason)
+        if info.version in registry.groups().get(info.group, ()):
+            raise no_such_path()
+        exchange.respond(404, b"Content-Type: text/plain; charset=utf-8\r\n", b"404 page not found\n")
+        return None, None
+
+    def _authorize_path(self, user: User, info: RequestInfo) -> None:
+        attributes = Attributes(info.verb, path=info.path)
+        decision = self.backend.authorize(user, attributes)
+        if not decision.allowed:
+            raise refusal(user, attributes, decision.reason)
+
+    def _form(self, call: Call, request: HttpRequest) -> Form:
+        accept = request.headers.get("accept", "")
+        subresource = call.subresource.name if call.subresource is not None else ""
+        if subresource in LONG_RUNNING_SUBRESOURCES:
+            return negotiation.PLAIN  # what they answer is not an object
+        return negotiation.negotiate(accept, is_watch=call.verb == "watch")
+
+    async def _answer(self, exchange: Exchange, call: Call, answer: Answer, form: Form) -> None:
+        headers = _headers(form, call.warnings)
+        shape = Shape(
+            form, self.backend.clock.now(), call.option("includeObject"), _is_pretty(call.query, call.user_agent)
+        )
+        if isinstance(answer, Item):
+            exchange.respond(answer.code, headers, item_bytes(answer, shape))
+        elif isinstance(answer, Items):
+            await self._list(exchange, headers, list_slices(answer, shape))
+        elif isinstance(answer, Watching):
+            framing = watching.Framing(answer.resource, shape, self.backend.clock)
+            await watching.Stream(exchange, answer, framing, self.bookmarks).run(headers)
+        elif isinstance(answer, Document):
+            if form.kind:
+                headers = _headers(Form(form.media), call.warnings)
+            exchange.respond(answer.code, headers, document_bytes(answer, shape))
+        elif isinstance(answer, Stream):
+            await answer.run(exchange)
+
+    async def _list(self, exchange: Exchange, headers: bytes, slices: Iterator[bytes]) -> None:
+        """Small lists whole, with their length; large ones in slices as the client takes them."""
+        first: list[bytes] = []
+        size = 0
+        for piece in slices:
+            first.append(piece)
+            size += len(piece)
+            if size >= _GZIP_BYTES_MIN:
+                break
+        else:
+            exchange.respond(200, headers, b"".join(first))
+            return
+        rest = _chained(first, slices)
+        if "gzip" in exchange.request.headers.get("accept-encoding", "") and not exchange.connection.is_local:
+            headers += b"Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n"
+            rest = gzipped(rest)
+        exchange.start(200, headers)
+        for piece in rest:
+            exchange.write(piece)
+            await exchange.drain()
+        exchange.finish()
+
+    def describe(self, error: Malformed) -> bytes:
+        """The body for a request that could not even be read."""
+        if error.code == 413:
+            return orjson.dumps(request_too_large(3 * 1024 * 1024).status)
+        status = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": str(error),
+            "reason": "BadRequest",
+            "code": error.code,
+        }
+        return orjson.dumps(status)
+
+
+def _is_placed(resource: Resource, info: RequestInfo) -> bool:
+    """Whether the path has a namespace where the resource has, and the method a verb."""
+    if not info.verb:
+        return False
+    if not resource.is_namespaced:
+        return not info.namespace or resource.gvr == NAMESPACES
+    return bool(info.namespace) or not info.name or info.verb in ("list", "watch", "deletecollection")
+
+
+def respond_error(exchange: Exchange, error: ApiError) -> None:
+    """The Status of a refusal, in the form that the client reads."""
+    form = negotiation.PLAIN
+    try:
+        form = negotiation.negotiate(exchange.request.headers.get("accept", ""))
+    except ApiError:
+        pass  # then JSON, as upstream
+    headers = b"Content-Type: %b\r\n%b" % (form.media.encode(), _NO_CACHE)
+    if error.retry_after_s is not None:
+        headers += b"Retry-After: %d\r\n" % error.retry_after_s
+    if error.code == 401 and error.message == unauthorized().message:
+        headers += b"WWW-Authenticate: Bearer\r\n"
+    exchange.respond(error.code, headers, document_bytes(Document(error.status), Shape(Form(form.media), 0.0)))
+
+
+def _headers(form: Form, warnings: list[str]) -> bytes:
+    content_type = _CONTENT_TYPES.get(form)
+    if content_type is None:
+        content_type = _CONTENT_TYPES[form] = b"Content-Type: %b\r\n%b" % (form.content_type.encode(), _NO_CACHE)
+    if not warnings:
+        return content_type
+    return content_type + b"".join(_warning(text) for text in dict.fromkeys(warnings))
+
+
+_CONTENT_TYPES: dict[Form, bytes] = {}
+
+
+def _warning(text: str) -> bytes:
+    quoted = "".join(character if character.isprintable() else " " for character in text)
+    quoted = quoted.replace("\\", "\\\\").replace('"', '\\"')
+    return f'Warning: 299 - "{quoted}"\r\n'.encode("utf-8", "replace")
+
+
+def _is_pretty(query: Mapping[str, list[str]], user_agent: str) -> bool:
+    if "pretty" in query:
+        return is_true(query, "pretty")
+    return user_agent.startswith(_PRETTY_AGENTS)
+
+
+def _chained(first: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield from first
+    yield from rest
+
+
+def _field_requirements(query: Query) -> tuple[tuple[str, str, str], ...]:
+    try:
+        selector = FieldSelector.parse(query["fieldSelector"][0])
+    except SelectorError:
+        return ()  # the handler refuses it in its own words
+    return tuple((path, operator, value) for path, operator, value in selector.requirements)

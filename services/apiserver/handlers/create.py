@@ -1,0 +1,79 @@
+"""create: decoded, checked, defaulted, admitted, validated and encoded once, then put where nothing must be."""
+
+from __future__ import annotations
+
+from cybernetes.core.api import codec
+from cybernetes.core.api.fielderror import as_api_error
+from cybernetes.core.api.resource import Resource
+from cybernetes.core.errors import already_exists, method_not_allowed
+from cybernetes.core.objects import Object
+from cybernetes.core.store.interface import Conflict
+from cybernetes.services.apiserver import body, objectmeta
+from cybernetes.services.apiserver.backend import Backend
+from cybernetes.services.apiserver.call import Call, Item
+
+#: A generated name that is taken is generated again this often (upstream: RetryGenerateName).
+_GENERATE_ATTEMPTS = 8
+
+
+async def create(backend: Backend, call: Call) -> Item:
+    """POST to a collection."""
+    resource = call.resource
+    if resource.is_namespaced and not call.namespace:
+        raise method_not_allowed()
+    obj = body.read(call, resource)
+    return await create_object(backend, call, resource, obj)
+
+
+async def create_object(backend: Backend, call: Call, resource: Resource, obj: Object) -> Item:
+    """The rest of a create, also by PUT of what does not exist. ``obj`` is checked, in the version of ``resource``."""
+    metadata = objectmeta.metadata_of(obj)
+    objectmeta.match_namespace(metadata, call.namespace)
+    objectmeta.begin(metadata, backend.clock.now(), backend.random.uid())
+    is_generated = objectmeta.generate_name(metadata, backend.random)
+    resource.strategy.default(obj)
+    home = backend.storage.home(resource)
+    if resource.to_storage is not None:
+        obj = resource.to_storage(obj)
+        metadata = obj["metadata"]
+    home.strategy.prepare_create(obj, backend.context(call))
+    await backend.admitting.mutate(call, home, "CREATE", obj, None)
+    if not metadata.get("name"):  # a plugin may only have given a generateName
+        is_generated = objectmeta.generate_name(metadata, backend.random)
+    errors = home.strategy.validate_create(obj)
+    if errors:
+        raise as_api_error(home.gvr.group, home.kind, metadata.get("name", ""), errors)
+    await backend.admitting.validate(call, home, "CREATE", obj, None)
+    call.warnings += home.strategy.warnings(obj)
+    hooks = backend.hooks_of(home)
+    undo = await hooks.create(backend, call, obj) if hooks.create is not None else None
+    try:
+        return await _store(backend, call, resource, home, obj, is_generated)
+    except BaseException:
+        if undo is not None:
+            await undo()
+        raise
+
+
+async def _store(
+    backend: Backend, call: Call, resource: Resource, home: Resource, obj: Object, is_generated: bool
+) -> Item:
+    metadata = obj["metadata"]
+    for attempt in range(_GENERATE_ATTEMPTS):
+        name = metadata["name"]
+        value = codec.encode(obj)
+        if call.is_dry_run:
+            cache = await backend.storage.fresh(home)
+            if cache.get(call.namespace, name) is not None:
+                raise already_exists(*call.group_resource, name)
+            return Item(resource, value=value, obj=obj, revision=0, code=201)
+        try:
+            revision = await backend.storage.put(home, call.namespace, name, value, 0)
+        except Conflict:
+            if is_generated and attempt < _GENERATE_ATTEMPTS - 1:
+                del metadata["name"]
+                objectmeta.generate_name(metadata, backend.random)
+                continue
+            raise already_exists(*call.group_resource, name) from None
+        return Item(resource, value=value, obj=obj, revision=revision, code=201)
+    raise already_exists(*call.group_resource, metadata["name"])

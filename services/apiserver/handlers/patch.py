@@ -1,0 +1,87 @@
+"""patch: a change computed from the stored object, in the version of the request, applied until the store takes it.
+
+A patch without a resourceVersion is applied again to what somebody else wrote meanwhile; one that has it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from cybernetes.core.api import codec, schema
+from cybernetes.core.client.interface import JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
+from cybernetes.core.errors import bad_request, failure, unsupported_media_type
+from cybernetes.core.objects import Object
+from cybernetes.services.apiserver import body, objectmeta
+from cybernetes.services.apiserver.backend import Backend
+from cybernetes.services.apiserver.call import Call, Item
+from cybernetes.services.apiserver.handlers.update import Part, modify, stored_object
+from cybernetes.services.apiserver.storage import Current
+
+_BUILT_IN = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH)
+_CUSTOM = (JSON_PATCH, MERGE_PATCH)
+#: More operations in one JSON patch are refused: each may copy the whole object.
+_OPERATIONS_MAX = 10_000
+
+
+async def patch_(backend: Backend, call: Call) -> Item:
+    """PATCH of an object or of its status."""
+    validation = body.check_options(call, call.resource)
+    apply = patcher(call)
+    part: Part = "status" if call.subresource is not None and call.subresource.name == "status" else "object"
+
+    def change(current: Current) -> Object:
+        stored = stored_object(call, current)
+        revision = stored["metadata"]["resourceVersion"]
+        new = apply(stored)
+        metadata = objectmeta.metadata_of(new)
+        if metadata.get("resourceVersion") == revision and not names_revision:
+            del metadata["resourceVersion"]  # not the client's own: the stored one went through the patch
+        if metadata.get("name") != call.name:
+            objectmeta.match_name(metadata, call.name)
+        call.warnings += codec.check(call.resource, new, b"", validation)
+        return new
+
+    names_revision = b"resourceVersion" in call.body if call.obj is None else _names_revision(call.obj)
+    return await modify(backend, call, change, part=part)
+
+
+def patcher(call: Call) -> Callable[[Object], Object]:
+    """The function that the body stands for. Raises ApiError 400, 413, 415."""
+    from cybernetes.core.api import patch  # late: a server that only reads never needs it
+
+    resource = call.resource
+    accepted = _CUSTOM if resource.is_custom else _BUILT_IN
+    media_type = call.content_type.partition(";")[0].strip().lower()
+    if media_type not in accepted:
+        raise unsupported_media_type(accepted)
+    content: Any = call.obj
+    if content is None:
+        try:
+            content = orjson.loads(call.body)
+        except ValueError as error:
+            raise bad_request(f"error decoding patch: {error}") from None
+    if media_type == JSON_PATCH:
+        if not isinstance(content, list):
+            raise bad_request(
+                "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch"
+            )
+        if len(content) > _OPERATIONS_MAX:
+            text = f"The allowed maximum operations in a JSON patch is {_OPERATIONS_MAX}, got {len(content)}"
+            raise failure(413, "RequestEntityTooLarge", f"Request entity too large: {text}")
+        return lambda stored: patch.apply_json_patch(stored, content)
+    if not isinstance(content, dict):
+        raise bad_request("error decoding patch: the patch must be a JSON object")
+    if media_type == MERGE_PATCH:
+        return lambda stored: patch.apply_merge_patch(stored, content)
+    node = schema.load().type(resource.type_name)
+    return lambda stored: patch.apply_strategic_merge_patch(stored, content, node)
+
+
+def _names_revision(content: Any) -> bool:
+    if isinstance(content, dict):
+        metadata = content.get("metadata")
+        return isinstance(metadata, dict) and "resourceVersion" in metadata
+    return any("resourceVersion" in str(operation.get("path", "")) for operation in content)

@@ -1,0 +1,443 @@
+"""Listeners and connections: bytes in, requests to a handler, answers out. What requests mean is the chain's business.
+
+One task a request, none a connection: an idle connection is a protocol object and one timer. A connection goes round
+
+    reading ──request complete──▶ answering ──answer complete──▶ reading
+                                     └──upgrade──▶ tunnel (the transport belongs to the handler)
+
+1. Requests of a connection are answered in order; while one is answered at most a buffer's worth of the next is read.
+2. What a peer may hold is bounded: the head and body (see http1), the time to send them, the time to be idle, the
+   number of connections.
+3. A handler that raises is a bug: the answer is a 500 without details if nothing was sent, else the connection ends.
+4. A peer that goes away cancels its request's task, unless the handler said that the work must be finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from cybernetes.core.clock import Clock
+from cybernetes.services.apiserver.http1 import HttpRequest, Malformed, RequestReader
+
+log = logging.getLogger(__name__)
+
+#: A pipelining client is read no further than this while its request is answered.
+_AHEAD_BYTES_MAX = 256 * 1024
+#: Above this, ``drain`` waits; watchers are dropped at a bound of their own.
+WRITE_BUFFER_BYTES_HIGH = 512 * 1024
+
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus if status >= 200
+}
+
+
+class Limits(NamedTuple):
+    """Bounds of one server. Times as upstream's: 32 s for a head, 90 s idle."""
+
+    head_bytes_max: int = 256 * 1024
+    body_bytes_max: int = 3 * 1024 * 1024
+    read_timeout_s: float = 32.0
+    body_timeout_s: float = 60.0
+    idle_timeout_s: float = 90.0
+    connections_max: int = 20_000
+
+
+class Exchange:
+    """One request and its answer. Exactly one of ``respond``, ``start`` … ``finish`` and ``upgrade`` is used."""
+
+    __slots__ = ("_chunked", "connection", "finish_work", "has_started", "is_finished", "on_close", "request")
+
+    def __init__(self, connection: Connection, request: HttpRequest) -> None:
+        self.connection = connection
+        self.request = request
+        self.has_started = False
+        self.is_finished = False
+        self._chunked = False
+        #: True: the work goes on when the client has gone (a write that allocates first and stores later).
+        self.finish_work = False
+        #: Set by ``detach``: called when the peer goes away or the server stops.
+        self.on_close: Callable[[], None] | None = None
+
+    def respond(self, code: int, headers: bytes, body: bytes) -> None:
+        """The whole answer. ``headers`` are complete lines, each with its CRLF, without length and date."""
+        self.has_started = self.is_finished = True
+        connection = self.connection
+        head = b"%b%b%bContent-Length: %d\r\n%b\r\n" % (
+            _STATUS_LINES.get(code) or b"HTTP/1.1 %d Status\r\n" % code,
+            headers,
+            connection.server.date_header(),
+            len(body),
+            b"" if connection.keeps_open(self.request) else b"Connection: close\r\n",
+        )
+        if self.request.method == "HEAD" or code == 304:
+            body = b""
+        if len(body) < 65536:
+            connection.transport.write(head + body)
+        else:
+            connection.transport.writelines((head, body))
+
+    def start(self, code: int, headers: bytes) -> None:
+        """The head of an answer whose body follows in pieces."""
+        self.has_started = True
+        connection = self.connection
+        self._chunked = self.request.method != "HEAD"
+        head = b"%b%b%bTransfer-Encoding: chunked\r\n%b\r\n" % (
+            _STATUS_LINES.get(code) or b"HTTP/1.1 %d Status\r\n" % code,
+            headers,
+            connection.server.date_header(),
+            b"" if connection.keeps_open(self.request) else b"Connection: close\r\n",
+        )
+        connection.transport.write(head)
+
+    def write(self, data: bytes) -> None:
+        """One piece of the body, framed as a chunk."""
+        if data and self._chunked:
+            self.connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def write_framed(self, data: bytes) -> None:
+        """Chunks that were framed elsewhere, once for many connections."""
+        if self._chunked:
+            self.connection.transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the peer has taken enough. Raises ConnectionResetError when it has gone."""
+        await self.connection.drain()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written that the peer has not taken."""
+        return self.connection.transport.get_write_buffer_size()
+
+    def finish(self) -> None:
+        """The end of the body."""
+        if not self.is_finished:
+            self.is_finished = True
+            if self._chunked and not self.connection.is_lost:
+                self.connection.transport.write(b"0\r\n\r\n")
+            if self.on_close is not None:
+                self.on_close = None
+                self.connection.finished(self)
+
+    def detach(self, on_close: Callable[[], None]) -> None:
+        """The handler returns now and the body goes on, written by callbacks, until one of them calls ``finish``: a
+        watch costs no task. ``on_close`` is called instead when the peer has gone or the server stops."""
+        self.on_close = on_close
+        self.connection.detached()
+
+    def upgrade(self, protocol: asyncio.Protocol) -> bytes:
+        """Hand the transport over to ``protocol``, which owns it from now on. Returns the bytes already received."""
+        self.has_started = self.is_finished = True
+        return self.connection.hand_over(protocol)
+
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+
+class Connection(asyncio.Protocol):
+    """One client connection. ``identity`` is the chain's: who the client's certificate says that it is."""
+
+    __slots__ = (
+        "_answering",
+        "_drained",
+        "_exchange",
+        "_is_upgraded",
+        "_reader",
+        "_reading_paused",
+        "_since",
+        "_task",
+        "_timer",
+        "identity",
+        "is_lost",
+        "server",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, server: HttpServer) -> None:
+        self.server = server
+        self.identity: Any = None
+        self.is_lost = False
+        limits = server.limits
+        self._reader = RequestReader(head_bytes_max=limits.head_bytes_max, body_bytes_max=limits.body_bytes_max)
+        self._task: asyncio.Task[None] | None = None
+        self._exchange: Exchange | None = None
+        self._answering = False
+        self._is_upgraded = False
+        self._reading_paused = False
+        self._drained: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._since = 0.0
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self.transport = transport  # type: ignore[assignment]
+        self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES_HIGH)
+        server = self.server
+        if len(server.connections) >= server.limits.connections_max or server.is_stopping:
+            transport.close()
+            return
+        server.connections.add(self)
+        self._since = server.loop.time()
+        self._timer = server.loop.call_later(server.limits.read_timeout_s, self._check_time)
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        if self._answering:
+            if self._reader.buffered > _AHEAD_BYTES_MAX and not self._reading_paused:
+                self._reading_paused = True
+                self.transport.pause_reading()
+            return
+        self._advance()
+
+    def eof_received(self) -> bool | None:
+        # A peer that has sent its last byte does not wait for an answer: our clients never half-close.
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_lost = True
+        self.server.forget(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_exception(ConnectionResetError("the client has gone"))
+        task, exchange = self._task, self._exchange
+        if exchange is not None:
+            if task is None:
+                self._close_detached(exchange)
+            elif not exchange.finish_work:
+                task.cancel()
+
+    def pause_writing(self) -> None:
+        if self._drained is None:
+            self._drained = self.server.loop.create_future()
+
+    def resume_writing(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    # What an exchange calls.
+
+    async def drain(self) -> None:
+        if self.is_lost:
+            raise ConnectionResetError("the client has gone")
+        if self._drained is not None:
+            await asyncio.shield(self._drained)
+
+    def keeps_open(self, request: HttpRequest) -> bool:
+        return request.keep_alive and not self.server.is_stopping
+
+    def hand_over(self, protocol: asyncio.Protocol) -> bytes:
+        self._is_upgraded = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._reading_paused:
+            self.transport.resume_reading()
+        self.transport.set_protocol(protocol)
+        return self._reader.take_rest()
+
+    def peer_certificate(self) -> bytes | None:
+        """The client's certificate in DER, verified against our CA by the TLS layer; None without one."""
+        tls = self.transport.get_extra_info("ssl_object")
+        certificate: bytes | None = tls.getpeercert(True) if tls is not None else None
+        return certificate
+
+    @property
+    def peer_address(self) -> str:
+        peer = self.transport.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple) else ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the peer is on this machine's loopback, where bandwidth costs nothing."""
+        return self.peer_address in ("127.0.0.1", "::1", "")
+
+    @property
+    def local_address(self) -> str:
+        name = self.transport.get_extra_info("sockname")
+        if not isinstance(name, tuple):
+            return ""
+        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+
+    def abort(self) -> None:
+        """Drop the peer at once, with what it has not taken."""
+        self.transport.abort()
+
+    def stop(self) -> None:
+        """Close as soon as nothing is being answered; a stream that would never end is cancelled."""
+        exchange = self._exchange
+        if exchange is None:
+            self.transport.close()
+        elif self._task is None:
+            self._close_detached(exchange)
+        elif exchange.has_started:
+            self._task.cancel()
+
+    def detached(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def finished(self, exchange: Exchange) -> None:
+        """A detached exchange has come to its end."""
+        self._exchange = None
+        if self.is_lost:
+            return
+        self._check_time()
+        self._next(self.keeps_open(exchange.request))
+
+    def _close_detached(self, exchange: Exchange) -> None:
+        on_close = exchange.on_close
+        if on_close is not None:
+            on_close()
+            exchange.finish()
+
+    # Going round.
+
+    def _advance(self) -> None:
+        reader = self._reader
+        waiting_before = reader.awaits_body
+        try:
+            request = reader.next_request()
+        except Malformed as error:
+            self._refuse(error)
+            return
+        self._since = self.server.loop.time()
+        if request is None:
+            head = reader.awaits_body
+            if head is not None and waiting_before is None and head.headers.get("expect", "").lower() == "100-continue":
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            return
+        self._answering = True
+        self._exchange = exchange = Exchange(self, request)
+        self._task = self.server.loop.create_task(self._answer(exchange))
+
+    async def _answer(self, exchange: Exchange) -> None:
+        is_clean = False
+        try:
+            await self.server.handler(exchange)
+            is_clean = exchange.is_finished
+            if not is_clean and exchange.on_close is None:
+                log.error("no answer to %s %s", exchange.request.method, exchange.request.target.partition("?")[0])
+        except (ConnectionResetError, asyncio.CancelledError):
+            exchange.finish()
+        except Exception:
+            log.exception("panic in %s %s", exchange.request.method, exchange.request.target.partition("?")[0])
+            if not exchange.has_started and not self.is_lost:
+                exchange.respond(500, b"Content-Type: text/plain\r\n", b"internal server error\n")
+        self._task = None
+        if exchange.on_close is not None:  # detached
+            if self.is_lost:
+                self._close_detached(exchange)
+            return
+        self._exchange = None
+        if self._is_upgraded or self.is_lost:
+            return
+        self._next(is_clean and self.keeps_open(exchange.request))
+
+    def _next(self, keeps_open: bool) -> None:
+        if not keeps_open:
+            self.transport.close()
+            return
+        self._answering = False
+        if self._reading_paused:
+            self._reading_paused = False
+            self.transport.resume_reading()
+        if self._reader.buffered:
+            self._advance()
+        else:
+            self._since = self.server.loop.time()
+
+    def _refuse(self, error: Malformed) -> None:
+        self._answering = True  # what else comes is not read
+        body = self.server.describe(error)
+        self.transport.write(
+            b"%bContent-Type: application/json\r\n%bContent-Length: %d\r\nConnection: close\r\n\r\n%b"
+            % (_STATUS_LINES[error.code], self.server.date_header(), len(body), body)
+        )
+        self.transport.close()
+
+    def _check_time(self) -> None:
+        """Close a peer that is idle or too slow. Runs rarely: it only looks when the timer ends, then sets it anew."""
+        if self.is_lost or self._is_upgraded:
+            return
+        limits = self.server.limits
+        loop = self.server.loop
+        if self._answering:
+            allowed_s = limits.idle_timeout_s
+            left_s = allowed_s
+        else:
+            if self._reader.is_between_requests:
+                allowed_s = limits.idle_timeout_s
+            else:
+                allowed_s = limits.read_timeout_s if self._reader.awaits_body is None else limits.body_timeout_s
+            left_s = self._since + allowed_s - loop.time()
+        if left_s <= 0:
+            self.transport.close()
+            return
+        self._timer = loop.call_later(max(left_s, 0.1), self._check_time)
+
+
+class HttpServer:
+    """Several listeners with one handler. ``describe`` turns a Malformed into the body that is answered."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        describe: Callable[[Malformed], bytes],
+        clock: Clock,
+        limits: Limits | None = None,
+    ) -> None:
+        self.handler = handler
+        self.describe = describe
+        self.limits = limits or Limits()
+        self.connections: set[Connection] = set()
+        self.is_stopping = False
+        self.loop: asyncio.AbstractEventLoop
+        self._clock = clock
+        self._date = (0, b"")
+        self._listeners: list[asyncio.Server] = []
+        self._emptied: asyncio.Future[None] | None = None  # while stopping: done when the last connection is lost
+
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
+        """Accept connections; returns the port, of the system's choice when ``port`` is 0. Raises OSError."""
+        self.loop = asyncio.get_running_loop()
+        listener = await self.loop.create_server(
+            lambda: Connection(self), host, port, ssl=tls, backlog=1024, reuse_address=True
+        )
+        self._listeners.append(listener)
+        bound: int = listener.sockets[0].getsockname()[1]
+        return bound
+
+    async def stop(self, grace_s: float = 5.0) -> None:
+        """Accept no more, end streams, let requests be answered for up to ``grace_s``, then drop what is left."""
+        self.is_stopping = True
+        for listener in self._listeners:
+            listener.close()
+        for connection in list(self.connections):
+            connection.stop()
+        self._emptied = self.loop.create_future()
+        if self.connections:
+            await asyncio.wait([self._emptied], timeout=grace_s)
+        for connection in list(self.connections):
+            connection.abort()
+        self._listeners.clear()
+
+    def forget(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        if self._emptied is not None and not self.connections and not self._emptied.done():
+            self._emptied.set_result(None)
+
+    def date_header(self) -> bytes:
+        now = int(self._clock.now())
+        if now != self._date[0]:
+            self._date = (now, f"Date: {email.utils.formatdate(now, usegmt=True)}\r\n".encode())
+        return self._date[1]

@@ -1,0 +1,185 @@
+"""Between the generic path and the store: which cache holds a resource, consistent reads, writes with their refusals.
+
+Reads come from the caches alone, which one feed of the store keeps complete. A consistent read asks the store for its
+revision and waits until the feed has seen it, which it nearly always has. Writes go to the store with the revision that
+must be there; what the store refuses becomes the refusal of the API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import orjson
+
+from cybernetes.core.api.registry import Registry
+from cybernetes.core.api.resource import Resource
+from cybernetes.core.errors import ApiError, internal, service_unavailable, timeout, too_large_revision
+from cybernetes.core.objects import Gvr, Object
+from cybernetes.core.store.cached import Header, HeaderOf, Selection
+from cybernetes.core.store.feed import Feed
+from cybernetes.core.store.interface import Store, StoreError, Unavailable
+from cybernetes.core.store.watchcache import WatchCache
+
+#: How long a read waits for the cache to see what the store already has.
+_FRESH_TIMEOUT_S = 3.0
+
+#: Label and field maps that are shared because most objects have none.
+_EMPTY: Mapping[str, str] = {}
+
+
+class Current(NamedTuple):
+    """An object as it is stored: the value and the revision that a write must expect."""
+
+    value: bytes
+    revision: int
+
+    def decode(self) -> Object:
+        """The caller's own copy, with its resourceVersion."""
+        obj: Object = orjson.loads(self.value)
+        obj["metadata"]["resourceVersion"] = str(self.revision)
+        return obj
+
+
+class Storage:
+    """One API server's view of the store. ``feed`` belongs to it."""
+
+    def __init__(
+        self, store: Store, registry: Registry, *, on_failure: Callable[[BaseException], None] | None = None
+    ) -> None:
+        self.store = store
+        self.registry = registry
+        self.feed = Feed(store, on_failure=on_failure)
+        self._caches: dict[Gvr, WatchCache] = {}
+
+    async def start(self) -> None:
+        """Fill the caches. Raises StoreError when the store cannot be read."""
+        await self.feed.start()
+
+    async def stop(self) -> None:
+        await self.feed.stop()
+
+    def home(self, resource: Resource) -> Resource:
+        """The descriptor of the version in which the objects of ``resource`` are kept."""
+        if resource.storage is None:
+            return resource
+        home = self.registry.get(resource.storage)
+        if home is None:
+            raise internal(f"{resource.storage} is not served")
+        return home
+
+    def cache(self, resource: Resource) -> WatchCache:
+        """The cache of the objects of ``resource``, complete up to ``feed.revision``."""
+        cache = self._caches.get(resource.gvr)
+        if cache is None:
+            home = self.home(resource)
+            options = {"is_custom": True} if home.is_custom else {}
+            cache = self.feed.open(home.storage_prefix, self._header_of(home), **options)
+            self._caches[resource.gvr] = cache
+        return cache
+
+    def cache_of(self, gvr: Gvr) -> WatchCache:
+        """As ``cache``, by the collection's name. Raises KeyError when it is not served."""
+        cache = self._caches.get(gvr)
+        if cache is None:
+            resource = self.registry.get(gvr)
+            if resource is None:
+                raise KeyError(gvr)
+            cache = self.cache(resource)
+        return cache
+
+    async def fresh(self, resource: Resource) -> WatchCache:
+        """The cache, with every write that was acknowledged before this call."""
+        await self.catch_up()
+        return self.cache(resource)
+
+    async def catch_up(self) -> None:
+        """Wait until the caches hold what the store had when this was called. Raises ApiError 503, 504."""
+        try:
+            revision = await self.store.current_revision()
+        except StoreError as error:
+            raise service_unavailable(f"the store cannot answer: {error}") from error
+        if self.feed.revision < revision:
+            await self.wait_for(revision)
+
+    async def wait_for(self, revision: int) -> None:
+        """Wait until the caches have seen ``revision``. Raises ApiError 504 when it does not come in time."""
+        try:
+            await self.feed.wait_for(revision, _FRESH_TIMEOUT_S)
+        except TimeoutError:
+            raise too_large_revision(revision, self.feed.revision) from None
+        except StoreError as error:
+            raise service_unavailable(f"the store cannot answer: {error}") from error
+
+    async def current(self, resource: Resource, namespace: str, name: str) -> Current | None:
+        """The object as of now, None when there is none."""
+        cache = await self.fresh(resource)
+        cached = cache.get(namespace, name)
+        return Current(cached.value, cached.revision) if cached is not None else None
+
+    async def put(self, resource: Resource, namespace: str, name: str, value: bytes, expected: int) -> int:
+        """Write if the object's revision is ``expected`` (0: it must not exist). Returns the new revision.
+
+        Raises Conflict as the store does, ApiError when the store cannot answer.
+        """
+        key = resource.storage_key(namespace, name)
+        try:
+            record = await self.store.put(key, value, expected_revision=expected)
+        except Unavailable as error:
+            raise _unavailable(error) from error
+        return record.mod_revision
+
+    async def delete(self, resource: Resource, namespace: str, name: str, expected: int) -> None:
+        """Delete if the object's revision is ``expected``. Raises as ``put``."""
+        key = resource.storage_key(namespace, name)
+        try:
+            await self.store.delete(key, expected_revision=expected)
+        except Unavailable as error:
+            raise _unavailable(error) from error
+
+    def find(self, gvr: Gvr, namespace: str, name: str) -> Object | None:
+        """What admission and authentication read: the object as the caches have it, decoded and read-only."""
+        cached = self.cache_of(gvr).get(namespace, name)
+        return cached.object() if cached is not None else None
+
+    def _header_of(self, home: Resource) -> HeaderOf:
+        others = [
+            (other.from_storage, other.selectable_fields)
+            for other in self.registry.all()
+            if other.storage == home.gvr and other.from_storage is not None and other.selectable_fields
+        ]
+        own = tuple(home.selectable_fields.items())
+
+        def header(value: bytes, obj: Object) -> Header:
+            metadata = obj["metadata"]
+            fields = {path: text(obj) for path, text in own} if own else _EMPTY
+            if others:
+                fields = dict(fields)
+                for convert, selectable in others:
+                    converted = convert(obj)
+                    for path, text in selectable.items():
+                        fields.setdefault(path, text(converted))
+            return Header(metadata["uid"], metadata.get("labels") or _EMPTY, fields)
+
+        return header
+
+
+class Reader:
+    """The read-only view of the cluster that admission plugins are given."""
+
+    def __init__(self, storage: Storage, clock: object) -> None:
+        self._storage = storage
+        self.clock = clock
+
+    def get(self, gvr: Gvr, namespace: str, name: str) -> Object | None:
+        return self._storage.find(gvr, namespace, name)
+
+    def list(self, gvr: Gvr, namespace: str = "") -> Iterable[Object]:
+        cache = self._storage.cache_of(gvr)
+        return (cached.object() for cached in cache.list(Selection(namespace)).records)
+
+
+def _unavailable(error: Unavailable) -> ApiError:
+    if error.outcome_unknown:
+        return timeout(f"the store did not say whether it was written: {error}")
+    return service_unavailable(f"the store cannot answer: {error}")
