@@ -125,7 +125,7 @@ setup(
     packages=["cybernetes", *PACKAGES],
     package_data={
         "cybernetes.ext": ["*.pyx", "*.pxd", "*.pyi", "*.h", "native/*/*", "bin/*"],
-        "cybernetes.core.api": ["data/*"],
+        "cybernetes.core.api": ["data/*", "protobuf/*.txt"],
     },
     exclude_package_data={"cybernetes.ext": ["*.c"]},
     ext_modules=kernels(),

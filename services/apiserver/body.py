@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
-from cybernetes.core.api import codec, fielderror
+from cybernetes.core.api import codec, fielderror, schema
 from cybernetes.core.api.resource import Resource
-from cybernetes.core.errors import Cause, invalid
+from cybernetes.core.errors import Cause, bad_request, invalid, unsupported_media_type
 from cybernetes.core.objects import Object
 from cybernetes.services.apiserver.call import Call
 
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+_ACCEPTED = ("application/json", "application/yaml", PROTOBUF)
+#: What is read as JSON or YAML; nothing means JSON.
+_MEDIA = frozenset({"", "application/json", "application/yaml", "text/yaml", "application/x-yaml"})
 FIELD_VALIDATIONS = ("Ignore", "Warn", "Strict")
 
 
 def read(call: Call, resource: Resource) -> Object:
     """The object of ``call``'s body: the caller's to change. Adds warnings to the call. Raises ApiError 400, 415."""
     validation = check_options(call, resource)
-    obj: Object = call.obj if call.obj is not None else codec.decode(call.body, call.content_type, resource.kind)
-    call.warnings += codec.check(resource, obj, call.body, validation)
+    obj: Object = call.obj if call.obj is not None else decode(call, resource)
+    call.warnings += codec.check(resource, obj, b"" if _is_protobuf(call.content_type) else call.body, validation)
     return obj
+
+
+def decode(call: Call, resource: Resource, kind: str = "") -> Object:
+    """Whatever object the body holds. Raises ApiError 400, 415."""
+    if not _is_protobuf(call.content_type):
+        if codec_media(call.content_type) not in _MEDIA:
+            raise unsupported_media_type(_ACCEPTED[:2] if resource.is_custom else _ACCEPTED)
+        return codec.decode(call.body, call.content_type, kind or resource.kind)
+    if resource.is_custom:
+        raise unsupported_media_type(_ACCEPTED[:2])
+    from cybernetes.core.api.protobuf import decoder  # late: only Go's clients send it
+
+    try:
+        return decoder.decode(call.body, schema.load().type_name_of)
+    except decoder.DecodeError as error:
+        raise bad_request(str(error)) from None
+
+
+def codec_media(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _is_protobuf(content_type: str) -> bool:
+    return content_type.startswith(PROTOBUF)
 
 
 def check_options(call: Call, resource: Resource) -> str:

@@ -424,8 +424,8 @@ class HttpServer:
             listener.close()
         for connection in list(self.connections):
             connection.stop()
-        self._emptied = self.loop.create_future()
         if self.connections:
+            self._emptied = self.loop.create_future()
             await asyncio.wait([self._emptied], timeout=grace_s)
         for connection in list(self.connections):
             connection.abort()

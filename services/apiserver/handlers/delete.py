@@ -266,7 +266,7 @@ def read_options(call: Call) -> Options:
     body.check_options(call, call.resource)
     content: Any = call.obj
     if content is None and call.body:
-        content = codec.decode(call.body, call.content_type or "application/json")
+        content = body.decode(call, call.resource, "DeleteOptions")
     if content is None:
         content = {}
         grace = call.number("gracePeriodSeconds")
