@@ -1,0 +1,193 @@
+"""The core group (``pkg/registry/core/*/strategy.go``)."""
+
+from __future__ import annotations
+
+from cybernetes.core.api.defaulting import core as defaulting
+from cybernetes.core.api.defaulting.pods import default_pod
+from cybernetes.core.api.resource import Context, Strategy
+from cybernetes.core.api.strategies import pods, services
+from cybernetes.core.api.strategies.generic import build, copy_field, drop_unless_used
+from cybernetes.core.clock import format_time
+from cybernetes.core.objects import Gvk, Object, clone
+
+#: While it is in ``spec.finalizers`` a namespace is not empty yet.
+KUBERNETES_FINALIZER = "kubernetes"
+
+
+def _create_namespace(namespace: Object, context: Context) -> None:
+    namespace["status"] = {"phase": "Active"}
+    finalizers = namespace.setdefault("spec", {}).setdefault("finalizers", [])
+    if KUBERNETES_FINALIZER not in finalizers:
+        finalizers.append(KUBERNETES_FINALIZER)
+
+
+def _update_namespace(new: Object, old: Object, context: Context) -> None:
+    copy_field(new.setdefault("spec", {}), old.get("spec") or {}, "finalizers")
+
+
+def prepare_finalize(new: Object, old: Object, context: Context) -> None:
+    """``namespaces/finalize``: the spec's finalizers change, the status does not."""
+    copy_field(new, old, "status")
+
+
+def _create_node(node: Object, context: Context) -> None:
+    """A node brings its status with it: kubelets register that way."""
+    (node.get("spec") or {}).pop("configSource", None)
+
+
+def _update_node(new: Object, old: Object, context: Context) -> None:
+    drop_unless_used(new.get("spec"), old.get("spec"), "configSource")
+
+
+def _node_status(new: Object, old: Object, context: Context) -> None:
+    drop_unless_used(new.get("status"), old.get("status"), "config")
+
+
+def _create_volume(volume: Object, context: Context) -> None:
+    volume["status"] = {"phase": "Pending", "lastPhaseTransitionTime": format_time(context.clock.now())}
+
+
+def _volume_status(new: Object, old: Object, context: Context) -> None:
+    """Note when the phase changed, unless the client does."""
+    field = "lastPhaseTransitionTime"
+    new_status, old_status = new.get("status") or {}, old.get("status") or {}
+    if new_status.get("phase") == old_status.get("phase"):
+        if new_status.get(field) is None:
+            copy_field(new_status, old_status, field)
+    elif new_status.get(field) is None or new_status.get(field) == old_status.get(field):
+        new_status[field] = format_time(context.clock.now())
+
+
+def _create_claim(claim: Object, context: Context) -> None:
+    claim["status"] = {"phase": "Pending"}
+    _link_data_sources(claim["spec"], None)
+
+
+def _update_claim(new: Object, old: Object, context: Context) -> None:
+    _link_data_sources(new["spec"], old["spec"])
+
+
+def _link_data_sources(spec: Object, old: Object | None) -> None:
+    """``dataSource`` and ``dataSourceRef`` say the same where both can."""
+    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
+    if old is None and reference is not None and reference.get("namespace"):
+        reference.pop("namespace")  # from other namespaces: a feature that is off
+    if source is not None and reference is None and _may_be_data_source(source):
+        spec["dataSourceRef"] = clone(source)
+    if reference is not None and source is None and not reference.get("namespace") and _may_be_data_source(reference):
+        spec["dataSource"] = clone(reference)
+
+
+def _may_be_data_source(reference: Object) -> bool:
+    """Volumes and snapshots: all that the old field could hold."""
+    group, kind = reference.get("apiGroup") or "", reference.get("kind")
+    return (group, kind) in (("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot"))
+
+
+def _create_limit_range(limit_range: Object, context: Context) -> None:
+    if not limit_range["metadata"].get("name"):
+        limit_range["metadata"]["name"] = context.random.uid()
+
+
+def _update_secret(new: Object, old: Object, context: Context) -> None:
+    if not new.get("type"):
+        copy_field(new, old, "type")
+
+
+def _clean_secrets(account: Object, context: Context) -> None:
+    """References to secrets carry a name and nothing else."""
+    if account.get("secrets"):
+        account["secrets"] = [{"name": item.get("name", "")} for item in account["secrets"]]
+
+
+def _clean_secrets_update(new: Object, old: Object, context: Context) -> None:
+    _clean_secrets(new, context)
+
+
+def _create_template(template: Object, context: Context) -> None:
+    pods.drop_disabled_template(template.get("template"), None)
+
+
+def _update_template(new: Object, old: Object, context: Context) -> None:
+    pods.drop_disabled_template(new.get("template"), old.get("template"))
+
+
+def _kind(name: str) -> Gvk:
+    return Gvk("", "v1", name)
+
+
+STRATEGIES: dict[Gvk, Strategy] = {
+    _kind("Pod"): build(
+        "io.k8s.api.core.v1.Pod",
+        default=default_pod,
+        has_status=True,
+        generation=("spec",),
+        on_create=pods.create,
+        on_update=pods.update,
+        on_status=pods.status,
+        grace_period_s=pods.grace_period_s,
+    ),
+    _kind("PodTemplate"): build(
+        "io.k8s.api.core.v1.PodTemplate",
+        default=defaulting.default_pod_template,
+        generation=("template",),
+        on_create=_create_template,
+        on_update=_update_template,
+    ),
+    _kind("Service"): build(
+        "io.k8s.api.core.v1.Service",
+        default=defaulting.default_service,
+        has_status=True,
+        on_create=services.create,
+        on_update=services.update,
+        allows_create_on_update=True,
+    ),
+    _kind("Endpoints"): build(
+        "io.k8s.api.core.v1.Endpoints", default=defaulting.default_endpoints, allows_create_on_update=True
+    ),
+    _kind("Namespace"): build(
+        "io.k8s.api.core.v1.Namespace",
+        default=defaulting.default_namespace,
+        has_status=True,
+        on_create=_create_namespace,
+        on_update=_update_namespace,
+    ),
+    _kind("Node"): build(
+        "io.k8s.api.core.v1.Node",
+        default=defaulting.default_node,
+        has_status=True,
+        on_create=_create_node,
+        on_update=_update_node,
+        on_status=_node_status,
+        keeps_status_on_create=True,
+    ),
+    _kind("PersistentVolume"): build(
+        "io.k8s.api.core.v1.PersistentVolume",
+        default=defaulting.default_persistent_volume,
+        has_status=True,
+        on_create=_create_volume,
+        on_status=_volume_status,
+    ),
+    _kind("PersistentVolumeClaim"): build(
+        "io.k8s.api.core.v1.PersistentVolumeClaim",
+        default=defaulting.default_persistent_volume_claim,
+        has_status=True,
+        on_create=_create_claim,
+        on_update=_update_claim,
+    ),
+    _kind("ConfigMap"): build("io.k8s.api.core.v1.ConfigMap"),
+    _kind("Secret"): build("io.k8s.api.core.v1.Secret", default=defaulting.default_secret, on_update=_update_secret),
+    _kind("ServiceAccount"): build(
+        "io.k8s.api.core.v1.ServiceAccount", on_create=_clean_secrets, on_update=_clean_secrets_update
+    ),
+    _kind("Event"): build("io.k8s.api.core.v1.Event", allows_create_on_update=True),
+    _kind("LimitRange"): build(
+        "io.k8s.api.core.v1.LimitRange",
+        default=defaulting.default_limit_range,
+        on_create=_create_limit_range,
+        allows_create_on_update=True,
+    ),
+    _kind("ResourceQuota"): build(
+        "io.k8s.api.core.v1.ResourceQuota", default=defaulting.default_resource_quota, has_status=True
+    ),
+}
