@@ -1,0 +1,219 @@
+"""The control plane in one process: API server, scheduler, controllers and simulated nodes on one event loop.
+
+They talk by the direct client, each as the user that Kubernetes knows it by, and share one set of informers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import ssl
+from collections.abc import Callable
+
+from cybernetes.core.auth.keys import Key
+from cybernetes.core.auth.user import User
+from cybernetes.core.client.factory import InformerFactory
+from cybernetes.core.client.interface import Client
+from cybernetes.core.clock import Clock, Random, SystemClock
+from cybernetes.core.controllers.interface import Settings
+from cybernetes.core.objects import NODES, Gvr, Object, is_condition_true
+from cybernetes.core.store.interface import Store, StoreError
+from cybernetes.core.store.open import open_store
+from cybernetes.services.apiserver.apiserver import ApiServer, Config, Listener, Tls
+from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
+from cybernetes.services.cli.pki import Pki
+from cybernetes.services.cli.up import node_names
+from cybernetes.services.common.directclient import DirectClient
+from cybernetes.services.common.runner import Process, StartFailure
+from cybernetes.services.kubelet.network import internal_addresses
+
+MASTERS = "system:masters"
+SERVICE_ACCOUNTS = ("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated")
+
+
+class ControlPlane:
+    """What the parts of one control plane are made from."""
+
+    def __init__(self, process: Process, data: DataDirectory, options: ClusterOptions) -> None:
+        self.process = process
+        self.data = data
+        self.options = options
+        self.clock: Clock = SystemClock()
+        self.random = Random(options.seed)
+        self.server: ApiServer
+
+    @property
+    def url(self) -> str:
+        host = self.options.bind_address
+        if host in ("0.0.0.0", "::"):
+            host = "127.0.0.1"
+        return f"https://{f'[{host}]' if ':' in host else host}:{self.options.port}"
+
+    def client(self, user: str, *groups: str, agent: str = "") -> Client:
+        return DirectClient(self.server, User(user, "", (*groups, "system:authenticated"), {}), agent or user)
+
+    async def start_api_server(self) -> None:
+        """Raises StartFailure for what the user can mend: a taken port, an address that is not ours."""
+        options = self.options
+        addresses = internal_addresses(options.pod_cidr.split(","))
+        pki = await asyncio.to_thread(self._make_certificates, addresses)
+        await self.process.wait_for("store")
+        store = self._open_store()
+        tls = Tls(pki.path("apiserver.crt"), pki.path("apiserver.key"), pki.path("ca.crt"))
+        hosts = [options.bind_address]
+        if ipaddress.ip_address(options.bind_address).is_loopback:
+            hosts += [address for address in addresses if not options.is_simulated and not options.rootless]
+        self.server = ApiServer(
+            store,
+            self.clock,
+            self.random,
+            listeners=[Listener(host, options.port, tls) for host in dict.fromkeys(hosts)],
+            config=Config(
+                service_cidrs=options.service_cidr.split(","),
+                advertise_address=next(iter(addresses), options.bind_address),
+                advertise_port=options.port,
+                service_account_keys=[Key(pki.service_account_key())],
+            ),
+            on_failure=self.process.failed,
+        )
+        try:
+            await self.process.start(self.server)
+        except StoreError as error:
+            raise StartFailure(str(error)) from error
+        except (OSError, ssl.SSLError) as error:
+            raise StartFailure(_listen_failure(error, options)) from error
+        self.process.component_ready("apiserver", self.url)
+
+    def _make_certificates(self, addresses: tuple[str, ...]) -> Pki:
+        pki = Pki(self.data, self.options, self.clock, self.random)
+        pki.serving([self.options.bind_address, *addresses])
+        pki.kubelet_client()
+        pki.service_account_key()
+        pki.write_admin_kubeconfig(self.url)
+        for name in node_names(self.options):
+            pki.node_serving(name, [*addresses, self.options.bind_address])
+            pki.write_node_kubeconfig(name, self.url)
+        return pki
+
+    def _open_store(self) -> Store:
+        url = self.options.storage or f"unix://{self.data.store_socket}"
+        try:
+            return open_store(url, random=self.random)
+        except (StoreError, ValueError) as error:
+            raise StartFailure(str(error)) from error
+
+    def informers(self) -> InformerFactory:
+        client = self.client("system:kube-controller-manager", MASTERS, agent="cybernetes/informers")
+        return InformerFactory(client, self.clock, self.random, on_failure=self.process.failed)
+
+    async def start_controllers(self, informers: InformerFactory) -> None:
+        from cybernetes.services.controllers.manager import ControllerManager
+
+        pki = Pki(self.data, self.options, self.clock, self.random)
+        manager = ControllerManager(
+            self.client("system:kube-controller-manager", agent="kube-controller-manager"),
+            self.clock,
+            self.random,
+            settings=Settings(
+                cluster_cidrs=tuple(self.options.pod_cidr.split(",")),
+                root_ca=pki.authority.certificate.decode(),
+                signer_certificate=pki.authority.certificate,
+                signer_key=pki.authority.pair.key,
+                resources=self._resources,
+            ),
+            informers=informers,
+            client_of=self._service_account_client,
+            on_failure=self.process.failed,
+        )
+        await self.process.start(manager)
+        self.process.component_ready("controller-manager", f"{len(manager.runners)} controllers")
+
+    def _service_account_client(self, name: str) -> Client:
+        return self.client(f"system:serviceaccount:kube-system:{name}", *SERVICE_ACCOUNTS, agent=name)
+
+    def _resources(self) -> list[tuple[Gvr, str, bool]]:
+        """What the garbage collector and namespace deletion go through: everything that is kept and can be deleted."""
+        return [
+            (resource.gvr, resource.kind, resource.is_namespaced)
+            for resource in self.server.registry.all()
+            if resource.is_stored and resource.storage in (None, resource.gvr) and "delete" in resource.verbs
+        ]
+
+    async def start_scheduler(self, informers: InformerFactory) -> None:
+        from cybernetes.services.scheduler.scheduler import SchedulerService
+
+        scheduler = SchedulerService(
+            self.client("system:kube-scheduler", agent="kube-scheduler"),
+            self.clock,
+            self.random,
+            informers=informers,
+            on_failure=self.process.failed,
+        )
+        await self.process.start(scheduler)
+        self.process.component_ready("scheduler", "default-scheduler")
+
+    async def start_simulated_nodes(self, informers: InformerFactory) -> None:
+        from cybernetes.services.kubelet.simulated.nodes import SimulatedNodes
+
+        nodes = SimulatedNodes(
+            self.client("system:cybernetes:simulated-nodes", MASTERS, agent="simulated-nodes"),
+            self.clock,
+            self.random,
+            informers=informers,
+            names=node_names(self.options),
+            address=self.options.bind_address,
+            pod_cidr=self.options.pod_cidr.split(",")[0],
+            on_failure=self.process.failed,
+        )
+        await self.process.start(nodes)
+        self.process.component_ready("kubelet", f"{self.options.nodes} simulated nodes")
+
+    async def wait_for_nodes(self, informers: InformerFactory) -> None:
+        """Tell the supervisor once every node that was asked for is Ready."""
+        missing = set(node_names(self.options))
+        all_ready = asyncio.Event()
+
+        def look(_: Object | None, node: Object) -> None:
+            if is_condition_true(node, "Ready"):
+                missing.discard(node["metadata"]["name"])
+                if not missing:
+                    all_ready.set()
+
+        informer = informers.informer(NODES)
+        handler = informer.add_handler(on_add=lambda node: look(None, node), on_update=look)
+        await all_ready.wait()
+        informer.remove_handler(handler)
+        self.process.say(f"nodes-ready {self.options.nodes} Ready")
+
+
+def _listen_failure(error: OSError | ssl.SSLError, options: ClusterOptions) -> str:
+    where = f"{options.bind_address} port {options.port}"
+    if isinstance(error, ssl.SSLError):
+        return f"the certificates in the data directory cannot be used: {error}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is taken by another program; choose another with --port (0: any free one)"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{options.bind_address} is not an address of this machine; choose another with --bind-address"
+    if error.errno == errno.EACCES:
+        return f"this user may not listen on {where}; choose a port above 1023"
+    return f"cannot listen on {where}: {error}"
+
+
+def starter(data: DataDirectory, options: ClusterOptions) -> Callable[[Process], object]:
+    """What ``cybernetes control-plane`` runs."""
+
+    async def start(process: Process) -> None:
+        plane = ControlPlane(process, data, options)
+        await plane.start_api_server()
+        informers = plane.informers()
+        if "controller-manager" not in options.without:
+            await plane.start_controllers(informers)
+        if "scheduler" not in options.without:
+            await plane.start_scheduler(informers)
+        if options.is_simulated and "kubelet" not in options.without:
+            await plane.start_simulated_nodes(informers)
+        informers.start()
+        process.background(plane.wait_for_nodes(informers))
+
+    return start
