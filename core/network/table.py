@@ -179,8 +179,7 @@ class ForwardingTable:
             family = int(port.name.rpartition("/")[2])
             new_targets.update(self._targets_of(service, port, family))
             for frontend, kind, ranges, is_local in port.frontends:
-                target = port.name + "/Local" if is_local else port.name
-                new_claims[frontend] = Binding(target, kind, ranges)
+                new_claims[frontend] = Binding(port.name + "/Local" if is_local else port.name, kind, ranges)
         for name, target in new_targets.items():
             if self.targets.get(name) != target:
                 self.targets[name] = changes.targets[name] = target
