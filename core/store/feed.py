@@ -25,13 +25,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cybernetes.core.store.cached import HeaderOf, Stored
-from cybernetes.core.store.interface import Compacted, Event, EventKind, Store, StoreError, prefix_end
+from cybernetes.core.store.interface import Compacted, Event, EventKind, FutureRevision, Store, StoreError, prefix_end
 from cybernetes.core.store.sortedmap import SortedMap
 from cybernetes.core.store.watchcache import WatchCache
 
 log = logging.getLogger(__name__)
 
-_PAGE = 1000
 _ATTEMPTS_MAX = 5
 
 
@@ -112,7 +111,7 @@ class Feed:
             try:
                 groups, revision = await self._read()
                 break
-            except Compacted:  # while we paged; the next attempt starts at a newer revision
+            except Compacted:  # while it was read in pages; the next attempt starts at a newer revision
                 if attempt == _ATTEMPTS_MAX - 1:
                     raise
         self._parked = {
@@ -125,19 +124,12 @@ class Feed:
         self._advance(revision)
 
     async def _read(self) -> tuple[dict[bytes, list[Stored]], int]:
+        page = await self.store.range(self.prefix, prefix_end(self.prefix))
         groups: dict[bytes, list[Stored]] = {}
-        start, end = self.prefix, prefix_end(self.prefix)
-        revision: int | None = None
-        while True:
-            page = await self.store.range(start, end, limit=_PAGE, revision=revision)
-            if revision is None:
-                revision = page.revision
-            for record in page.records:
-                stored = Stored(record.key, record.value, record.mod_revision)
-                groups.setdefault(self._group(record.key), []).append(stored)
-            if not page.more:
-                return groups, revision
-            start = page.records[-1].key + b"\0"
+        for record in page.records:
+            group = groups.setdefault(self._group(record.key), [])
+            group.append(Stored(record.key, record.value, record.mod_revision))
+        return groups, page.revision
 
     async def _run(self) -> None:
         try:
@@ -147,8 +139,8 @@ class Feed:
                     async for events in watch:
                         self._take(events)
                     raise StoreError("the store was closed")
-                except Compacted as reason:
-                    log.warning("the watch of the store fell behind, everything is read again: %s", reason)
+                except (Compacted, FutureRevision) as reason:  # FutureRevision: an older state was restored
+                    log.warning("the store does not have what follows our state; everything is read again: %s", reason)
                     for cache in self._caches.values():
                         cache.end(reason)
                     await self._load()

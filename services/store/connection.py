@@ -41,9 +41,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A cast, not a check: the transports of uvloop are no asyncio.Transport by class.
-        transport = cast(asyncio.Transport, transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=_BUFFER_HIGH)
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=_BUFFER_HIGH)
         self.is_open = True
         self.server.connections.add(self)
 

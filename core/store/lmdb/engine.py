@@ -41,6 +41,8 @@ from cybernetes.core.store.sortedmap import SortedMap
 
 T = TypeVar("T")
 
+#: How many values are fetched by one call; they are copied, so this also bounds a page that is cut.
+_VALUES_AT_ONCE = 64
 _GROWS_MAX = 24  # from 256 MB to 4 PB
 
 
@@ -101,15 +103,29 @@ class LmdbEngine:
                 return None
             return entry.record(self.value(transaction, entry.mod_revision))
 
-    def range(self, start: bytes, end: bytes, limit: int = 0, revision: int | None = None) -> Page:
+    def range(
+        self,
+        start: bytes,
+        end: bytes,
+        limit: int = 0,
+        revision: int | None = None,
+        *,
+        bytes_max: int = 1 << 62,
+        with_count: bool = True,
+    ) -> Page:
+        """As the contract, cut when its values pass ``bytes_max`` (``more`` says so). Without ``with_count`` the count
+        is of this page alone, and a page of the past does not cost a look at the whole range."""
         self.check(revision)
         with self.reading() as transaction:
             if revision is None or revision == self.revision:
                 entries: Sequence[Entry] = self.live.slice(start, end, limit)
                 count = self.live.count(start, end)
             else:
-                entries, count = past.range_at(self, transaction, start, end, limit, revision)
-            records = self.records(transaction, entries)
+                enough = limit + 1 if limit and not with_count else 0
+                entries = past.range_at(self, transaction, start, end, revision, enough)
+                count = len(entries)
+                entries = entries[:limit] if limit else entries
+            records = self.records(transaction, entries, bytes_max)
         return Page(records, self.revision, len(records) < count, count)
 
     def events(self, after: int, *, limit: int, bytes_max: int = 1 << 62, with_previous: bool = True) -> list[Event]:
@@ -131,31 +147,39 @@ class LmdbEngine:
             raise Damaged(f"{self.directory / files.DATA}: the value of revision {revision} is missing")
         return value
 
-    def records(self, transaction: lmdb.Transaction[bytes], entries: Sequence[Entry]) -> list[Record]:
-        """The entries with their values."""
+    def records(
+        self, transaction: lmdb.Transaction[bytes], entries: Sequence[Entry], bytes_max: int = 1 << 62
+    ) -> list[Record]:
+        """The entries with their values, as many as make ``bytes_max``."""
         pack = REVISION.pack
-        keys = [pack(entry.mod_revision) for entry in entries]
+        records: list[Record] = []
+        size = 0
         with transaction.cursor(self.values) as cursor:
-            found = cursor.getmulti(keys)
-        if len(found) != len(keys):
-            raise Damaged(f"{self.directory / files.DATA}: values are missing")
-        return [
-            Record(key, value, create, revision, version)
-            for (key, revision, create, version), (_, value) in zip(entries, found, strict=True)
-        ]
+            for at in range(0, len(entries), _VALUES_AT_ONCE):
+                part = entries[at : at + _VALUES_AT_ONCE]
+                found = cursor.getmulti([pack(entry.mod_revision) for entry in part])
+                if len(found) != len(part):
+                    raise Damaged(f"{self.directory / files.DATA}: values are missing")
+                for (key, revision, create, version), (_, value) in zip(part, found, strict=True):
+                    records.append(Record(key, value, create, revision, version))
+                    size += len(value)
+                if size >= bytes_max:
+                    break
+        return records
 
     # Writing
 
     def commit(
-        self, operations: Sequence[Put | Delete], tags: Sequence[int] = (), *, with_events: bool = True
+        self, operations: Sequence[Put | Delete], tags: Sequence[int] = (), *, with_previous: bool = True
     ) -> tuple[list[Record | Conflict], list[Event]]:
         """Do independent writes in one transaction with one fsync, a revision each.
 
-        Returns one answer an operation and, in order, the events of the successes. ``tags``: the writers' numbers, one
-        an operation. Raises Unavailable, in which case nothing was written unless it says ``outcome_unknown``.
+        Returns one answer an operation and, in order, the events of the successes; ``with_previous`` False leaves out
+        what was there before a put, which costs a read. ``tags``: the writers' numbers, one an operation. Raises
+        Unavailable, in which case nothing was written unless it says ``outcome_unknown``.
         """
         all_tags = tags or (0,) * len(operations)
-        return self._retried(lambda: self._commit(operations, all_tags, with_events))
+        return self._retried(lambda: self._commit(operations, all_tags, with_previous))
 
     def compact(self, revision: int) -> None:
         """From now on refuse reads before ``revision``. What they alone needed goes with the next ``sweep`` calls."""
@@ -183,7 +207,7 @@ class LmdbEngine:
     # Inside
 
     def _commit(
-        self, operations: Sequence[Put | Delete], tags: Sequence[int], with_events: bool
+        self, operations: Sequence[Put | Delete], tags: Sequence[int], with_previous: bool
     ) -> tuple[list[Record | Conflict], list[Event]]:
         results: list[Record | Conflict] = []
         events: list[Event] = []
@@ -209,7 +233,7 @@ class LmdbEngine:
                     continue
                 revision += 1
                 at = pack_revision(revision)
-                before = self._stored(transaction, entry) if with_events or not is_put else None
+                before = self._stored(transaction, entry) if with_previous or not is_put else None
                 if entry is None:
                     entry = dead.get(key)
                 chained = entry.mod_revision if entry is not None else 0
@@ -227,8 +251,7 @@ class LmdbEngine:
                     results.append(before)
                 put(at, pack_change(created, version, chained, tag, revision == first) + key, append=True, db=changes)
                 pending[key] = Entry(key, revision, created, version)
-                if with_events:
-                    events.append(Event(EventKind.PUT if version else EventKind.DELETE, record, before))
+                events.append(Event(EventKind.PUT if version else EventKind.DELETE, record, before))
         except BaseException:
             transaction.abort()
             raise

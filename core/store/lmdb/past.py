@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from cybernetes.core.store.lmdb.engine import LmdbEngine
 
+#: Keys looked at in one go.
+_WINDOW = 512
+
 
 def entry_at(
     engine: LmdbEngine, transaction: lmdb.Transaction[bytes], entry: Entry | None, revision: int
@@ -33,24 +36,30 @@ def entry_at(
 
 
 def range_at(
-    engine: LmdbEngine, transaction: lmdb.Transaction[bytes], start: bytes, end: bytes, limit: int, revision: int
-) -> tuple[list[Entry], int]:
-    """The first ``limit`` entries of a range as of ``revision`` (0: all), and how many there are in all.
+    engine: LmdbEngine, transaction: lmdb.Transaction[bytes], start: bytes, end: bytes, revision: int, enough: int
+) -> list[Entry]:
+    """The entries of a range as of ``revision``; it may stop when it has ``enough`` (0: all).
 
-    O(keys in the range + their changes since)."""
-    found = []
-    for entry in engine.live.slice(start, end):
-        then = entry if entry.mod_revision <= revision else entry_at(engine, transaction, entry, revision)
-        if then is not None:
-            found.append(then)
-    deleted = []
-    for entry in engine.dead.slice(start, end):
-        if entry.mod_revision > revision and (then := entry_at(engine, transaction, entry, revision)):
-            deleted.append(then)
-    if deleted:
-        found += deleted
-        found.sort()
-    return found[:limit] if limit else found, len(found)
+    O(keys looked at + their changes since)."""
+    found: list[Entry] = []
+    while True:
+        window = engine.live.slice(start, end, _WINDOW)
+        is_last = len(window) < _WINDOW
+        upto = end if is_last else window[-1].key + b"\0"
+        then = [
+            entry if entry.mod_revision <= revision else entry_at(engine, transaction, entry, revision)
+            for entry in window
+        ]
+        # What was deleted since, between the same keys.
+        then += [
+            entry_at(engine, transaction, entry, revision)
+            for entry in engine.dead.slice(start, upto)
+            if entry.mod_revision > revision
+        ]
+        found += sorted(entry for entry in then if entry is not None)
+        if is_last or (enough and len(found) >= enough):
+            return found
+        start = upto
 
 
 def events(

@@ -90,7 +90,7 @@ class LmdbStore:
         return result
 
     def _commit(self, operations: Sequence[Put | Delete]) -> Sequence[Record | Conflict]:
-        results, _ = self._open().commit(operations, with_events=False)
+        results, _ = self._open().commit(operations, with_previous=False)
         self._wake()
         return results
 
