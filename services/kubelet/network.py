@@ -59,7 +59,8 @@ class PodNetwork:
     """``configure`` it with the node's pod CIDRs, then ``attach`` and ``detach`` sandboxes.
 
     ``bridge`` also tells nodes of several clusters in one namespace apart. Traffic from pods to ``cluster_cidrs`` (all
-    pods and services of the cluster) keeps its source address; to anywhere else it gets the node's.
+    pods and services of the cluster) keeps its source address; to anywhere else it gets the node's. Without
+    ``host_ports`` (``hostports.ForwardedHostPorts``) a pod's host ports are not opened.
     """
 
     def __init__(
