@@ -33,5 +33,32 @@ $(VENV)/.check: pyproject.toml | $(VENV)/.installed
 	$(BIN)/pip install --quiet --editable '.[test,check]' --config-settings editable_mode=compat
 	touch $@
 
+demo: kernels
+	$(BIN)/python examples/demo.py
+
+down:
+	$(BIN)/cybernetes down
+
+# loadgroup: tests that share a cluster stay on one worker.
+test: kernels $(VENV)/.test
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+test-long: kernels $(VENV)/.test
+	$(BIN)/pytest -m 'long or not long' --timeout 3600
+
+check: kernels $(VENV)/.check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy -p cybernetes
+
+bench: kernels $(VENV)/.test
+	$(BIN)/pytest bench --benchmark-only --benchmark-columns=min,median,mean,rounds
+
+# The kernels with bounds checks, in a folder of their own, under the same tests.
+debug: kernels $(VENV)/.test
+	rm -rf build/debug && CYBERNETES_DEBUG=1 $(BIN)/pip install --quiet --no-deps --target build/debug .
+	PYTHONPATH=build/debug CYBERNETES_DEBUG=1 $(BIN)/pytest -q tests/unit/ext
+
 clean:
 	rm -rf build dist *.egg-info $(VENV) ext/*.so ext/bin core/api/data
