@@ -1,4 +1,4 @@
-"""Real clusters for the end-to-end tests: ``cybernetes up`` in a data directory of its own, the real kubectl at its door."""
+"""Real clusters for the end-to-end tests: ``cybernetes up`` with data of its own, the real kubectl at its door."""
 
 from __future__ import annotations
 
