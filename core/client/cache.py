@@ -13,7 +13,7 @@ reader's own; an object of an unpacked cache is shared and read-only.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from cybernetes.core.objects import Object, split_key
@@ -139,7 +139,7 @@ class ObjectCache:
         """Every value of an index with its keys; read-only."""
         return self._indexes[name][1]
 
-    def namespace_keys(self, namespace: str) -> Iterable[str]:
+    def namespace_keys(self, namespace: str) -> Collection[str]:
         return self._by_namespace.get(namespace, ())
 
     def values(self, namespace: str = "") -> Iterator[Object]:

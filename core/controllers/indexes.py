@@ -12,9 +12,11 @@ from cybernetes.core.objects import (
     CONTROLLER_REVISIONS,
     ENDPOINT_SLICES,
     JOBS,
+    NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PODS,
     REPLICA_SETS,
+    SERVICES,
     Gvr,
     Object,
 )
@@ -72,6 +74,15 @@ def claims(pod: Object) -> Iterable[str]:
     return found
 
 
+def selector_pair(service: Object) -> Sequence[str]:
+    """``namespace/key=value`` of one pair of a Service's selector: whatever it selects has that label."""
+    selector = (service.get("spec") or {}).get("selector")
+    if not selector:
+        return ()
+    key = min(selector)
+    return (f"{service['metadata']['namespace']}/{key}={selector[key]}",)
+
+
 def service_of_slice(endpoint_slice: Object) -> Sequence[str]:
     metadata = endpoint_slice["metadata"]
     service = (metadata.get("labels") or {}).get("kubernetes.io/service-name")
@@ -81,6 +92,12 @@ def service_of_slice(endpoint_slice: Object) -> Sequence[str]:
 def volume_of_claim(claim: Object) -> Sequence[str]:
     name = (claim.get("spec") or {}).get("volumeName")
     return (name,) if name else ()
+
+
+def pod_cidrs(node: Object) -> Sequence[str]:
+    spec = node.get("spec") or {}
+    found = spec.get("podCIDRs") or ()
+    return found or ((spec["podCIDR"],) if spec.get("podCIDR") else ())
 
 
 INDEXES: Mapping[Gvr, Mapping[str, IndexFunction]] = {
@@ -96,5 +113,7 @@ INDEXES: Mapping[Gvr, Mapping[str, IndexFunction]] = {
     JOBS: {"controller": controller_uid},
     CONTROLLER_REVISIONS: {"controller": controller_uid, "orphans": orphan_labels},
     ENDPOINT_SLICES: {"service": service_of_slice},
+    SERVICES: {"selector": selector_pair},
+    NODES: {"pod CIDR": pod_cidrs},
     PERSISTENT_VOLUME_CLAIMS: {"volume": volume_of_claim},
 }

@@ -129,12 +129,21 @@ Steps = Generator[Action, Any, None]
 
 
 class View(Protocol):
-    """What has been observed. Objects are read-only; ``own`` gives a copy to change."""
+    """What has been observed. Objects are read-only."""
+
+    @property
+    def now(self) -> float:
+        """When a change is mapped to keys: the time at which it was observed."""
+        ...
 
     def get(self, gvr: Gvr, namespace: str, name: str) -> Object | None: ...
 
     def list(self, gvr: Gvr, namespace: str = "") -> Sequence[Object]:
         """All objects, or those of one namespace."""
+        ...
+
+    def count(self, gvr: Gvr, namespace: str) -> int:
+        """How many objects a namespace has, without looking at them."""
         ...
 
     def by_index(self, gvr: Gvr, index: str, value: str) -> Sequence[Object]:
@@ -155,6 +164,8 @@ class Watch:
 
     gvr: Gvr
     keys_of: KeysOf | None = None
+    #: True: nothing but names, owners, finalizers and deletion is read; every resource can be watched like that.
+    metadata_only: bool = False
 
 
 class Controller(Protocol):
@@ -169,7 +180,9 @@ class Controller(Protocol):
         ...
 
     @property
-    def watches(self) -> Sequence[Watch]: ...
+    def watches(self) -> Sequence[Watch]:
+        """May change when a custom resource is added or removed: ``Settings.resources``."""
+        ...
 
     @property
     def workers(self) -> int:
@@ -186,6 +199,8 @@ class Settings:
     cluster_cidrs: tuple[str, ...] = ("10.244.0.0/16",)
     node_cidr_mask_sizes: tuple[int, ...] = (24,)
     root_ca: str = ""
+    #: Upstream waits 5 s before it empties a namespace, for API servers that have not heard of its deletion yet.
+    namespace_deletion_delay_s: float = 0.5
     node_monitor_grace_period_s: float = 50.0
     node_startup_grace_period_s: float = 60.0
     node_eviction_rate: float = 0.1

@@ -9,26 +9,62 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from cybernetes.core.controllers.cluster_role_aggregation import ClusterRoleAggregation
 from cybernetes.core.controllers.deployment import Deployments
+from cybernetes.core.controllers.endpoints import Endpoints
+from cybernetes.core.controllers.endpointslice import EndpointSlices
+from cybernetes.core.controllers.endpointslice_mirroring import EndpointSliceMirroring
+from cybernetes.core.controllers.garbage_collector import GarbageCollector
 from cybernetes.core.controllers.interface import Controller, Settings
+from cybernetes.core.controllers.namespace import Namespaces
+from cybernetes.core.controllers.node_ipam import NodeIpam
+from cybernetes.core.controllers.node_lifecycle import NodeLifecycle
+from cybernetes.core.controllers.pod_gc import PodGarbageCollector
 from cybernetes.core.controllers.replicaset import replica_sets, replication_controllers
+from cybernetes.core.controllers.service_account import RootCaPublisher, ServiceAccounts
+from cybernetes.core.controllers.taint_eviction import TaintEviction
 
 Maker = Callable[[Settings], Controller]
 
 CONTROLLERS: Mapping[str, Maker] = {
+    "endpoints-controller": lambda settings: Endpoints(),
+    "endpointslice-controller": lambda settings: EndpointSlices(settings.max_endpoints_per_slice),
+    "endpointslice-mirroring-controller": lambda settings: EndpointSliceMirroring(
+        settings.mirroring_max_endpoints_per_subset
+    ),
     "replicationcontroller-controller": lambda settings: replication_controllers(),
+    "pod-garbage-collector-controller": lambda settings: PodGarbageCollector(settings.terminated_pod_gc_threshold),
+    "namespace-controller": Namespaces,
+    "serviceaccount-controller": lambda settings: ServiceAccounts(),
+    "garbage-collector-controller": GarbageCollector,
     "deployment-controller": lambda settings: Deployments(),
     "replicaset-controller": lambda settings: replica_sets(),
+    "node-ipam-controller": NodeIpam,
+    "node-lifecycle-controller": NodeLifecycle,
+    "taint-eviction-controller": lambda settings: TaintEviction(),
+    "clusterrole-aggregation-controller": lambda settings: ClusterRoleAggregation(),
+    "root-ca-certificate-publisher-controller": lambda settings: RootCaPublisher(settings.root_ca),
 }
 
 #: Those that have to be named to run.
 OFF_BY_DEFAULT: frozenset[str] = frozenset()
 
-#: Names that older flags use.
+#: Names that older flags use, as upstream's NamesOfControllers aliases.
 ALIASES: Mapping[str, str] = {
+    "endpoint": "endpoints-controller",
+    "endpointslice": "endpointslice-controller",
+    "endpointslicemirroring": "endpointslice-mirroring-controller",
     "replicationcontroller": "replicationcontroller-controller",
+    "podgc": "pod-garbage-collector-controller",
+    "namespace": "namespace-controller",
+    "serviceaccount": "serviceaccount-controller",
+    "garbagecollector": "garbage-collector-controller",
     "deployment": "deployment-controller",
     "replicaset": "replicaset-controller",
+    "nodeipam": "node-ipam-controller",
+    "nodelifecycle": "node-lifecycle-controller",
+    "clusterrole-aggregation": "clusterrole-aggregation-controller",
+    "root-ca-cert-publisher": "root-ca-certificate-publisher-controller",
 }
 
 

@@ -8,17 +8,22 @@ leader wrote, and starts over with fresh controllers when it has lost the Lease.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
+from cybernetes.core.api.registry import Registry, builtin
 from cybernetes.core.client.events import EventRecorder
 from cybernetes.core.client.factory import InformerFactory
+from cybernetes.core.client.informer import Handler, Informer
 from cybernetes.core.client.interface import Client
 from cybernetes.core.client.leader import LeaderElector
 from cybernetes.core.clock import Clock, Random
 from cybernetes.core.controllers.interface import Settings
 from cybernetes.core.controllers.registry import CONTROLLERS, select
+from cybernetes.core.objects import Object
 from cybernetes.services.common.component import Component, Tasks
 from cybernetes.services.controllers.executor import Executor
+from cybernetes.services.controllers.resources import CUSTOM_RESOURCE_DEFINITIONS, Served, built_in, custom
 from cybernetes.services.controllers.runner import Runner
 from cybernetes.services.controllers.view import InformerView
 
@@ -43,6 +48,7 @@ class ControllerManager:
         settings: Settings | None = None,
         controllers: Iterable[str] = ("*",),
         informers: InformerFactory | None = None,
+        registry: Registry | None = None,
         client_of: Callable[[str], Client] | None = None,
         elects_leader: bool = False,
         identity: str = "",
@@ -51,7 +57,9 @@ class ControllerManager:
         self._client = client
         self._clock = clock
         self._random = random
-        self._settings = settings or Settings()
+        self._settings = dataclasses.replace(settings or Settings(), resources=self._resources)
+        self._built_in = built_in(registry or builtin())
+        self._custom: Sequence[Served] = ()
         self._names = select(controllers)
         self._client_of = client_of or (lambda service_account: client)
         self._elects_leader = elects_leader
@@ -62,6 +70,7 @@ class ControllerManager:
         self.runners: list[Runner] = []
         self._recorders: dict[str, EventRecorder] = {}
         self.elector: LeaderElector | None = None
+        self._definitions: tuple[Informer, Handler] | None = None
 
     async def start(self) -> None:
         """Return when the controllers work, or, with election, when this process is a candidate."""
@@ -98,21 +107,46 @@ class ControllerManager:
         while True:
             await elector.run(lead)
 
+    def _resources(self) -> Sequence[Served]:
+        return [*self._built_in, *self._custom]
+
+    def _watch_definitions(self) -> None:
+        """Follow the custom resources, with the controllers that look after every resource."""
+        informer = self.informers.informer(CUSTOM_RESOURCE_DEFINITIONS)
+
+        def changed(*_: Object) -> None:
+            found = custom(informer.list())
+            if found != self._custom:
+                self._custom = found
+                for runner in self.runners:
+                    runner.refresh()
+
+        self._definitions = informer, informer.add_handler(changed, changed, changed)
+
     async def _begin(self) -> None:
         view = InformerView(self.informers)
-        self.runners = [Runner(CONTROLLERS[name](self._settings), view, self._clock) for name in self._names]
+        runners = [Runner(CONTROLLERS[name](self._settings), view, self._clock) for name in self._names]
+        self.informers.informer(CUSTOM_RESOURCE_DEFINITIONS)
+        for runner in runners:
+            runner.prepare()
         known = [informer for informer in self.informers if informer.has_synced]
         self.informers.start()
         if self._elects_leader:
             await asyncio.gather(*(informer.relist() for informer in known))
         await self.informers.wait_synced()
-        for runner in self.runners:
+        self.runners = runners
+        for runner in runners:
             account = runner.controller.service_account
             client = self._client_of(account)
             recorder = self._recorder(account)
             runner.start(Executor(client, self.informers, self._random, recorder, runner.queue.add_after))
+        self._watch_definitions()
 
     async def _end(self) -> None:
+        if self._definitions is not None:
+            informer, handler = self._definitions
+            informer.remove_handler(handler)
+            self._definitions = None
         runners, self.runners = self.runners, []
         await asyncio.gather(*(runner.stop() for runner in runners))
 

@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from cybernetes.core.client.informer import Handler, Informer
 from cybernetes.core.client.workqueue import WorkQueue
 from cybernetes.core.clock import Clock
-from cybernetes.core.controllers.interface import Controller, KeysOf, Watch
+from cybernetes.core.controllers.interface import Controller, Watch
 from cybernetes.core.errors import ApiError, is_not_found
-from cybernetes.core.objects import Object
+from cybernetes.core.objects import Gvr, Object
 from cybernetes.services.controllers.executor import Executor
 from cybernetes.services.controllers.view import InformerView
 
@@ -28,7 +28,10 @@ STALE_FAILURES = 2
 
 
 class Runner:
-    """One controller at work. Make it before the informers start; ``start`` when they have synced."""
+    """One controller at work. Make it before the informers start; ``start`` when they have synced.
+
+    ``prepare`` comes when all have been made: whoever is content with metadata takes the informers of those who are not.
+    """
 
     def __init__(self, controller: Controller, view: InformerView, clock: Clock) -> None:
         self.controller = controller
@@ -41,25 +44,48 @@ class Runner:
         self._executor: Executor | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_running = False
-        self._handlers: list[tuple[Informer, Handler]] = []
+        self._handlers: dict[Gvr, tuple[Informer, Handler]] = {}
         for watch in controller.watches:
-            view.prepare(watch.gvr)
+            if not watch.metadata_only:
+                view.prepare(watch)
+
+    def prepare(self) -> None:
+        """Have the informers that need no more than metadata."""
+        for watch in self.controller.watches:
+            self._view.prepare(watch)
 
     def start(self, executor: Executor) -> None:
         """Subscribe to the changes and begin with everything that there is."""
         self._executor = executor
         self._is_running = True
         for watch in self.controller.watches:
-            if watch.keys_of is not None:
-                self._subscribe(watch, watch.keys_of)
+            self._subscribe(watch)
 
-    def _subscribe(self, watch: Watch, keys_of: KeysOf) -> None:
+    def refresh(self) -> None:
+        """Watch what the controller wants to watch by now, and no more: resources come and go."""
+        wanted = {watch.gvr: watch for watch in self.controller.watches}
+        for gvr in [gvr for gvr in self._handlers if gvr not in wanted]:
+            informer, handler = self._handlers.pop(gvr)
+            informer.remove_handler(handler)
+            if handler.on_delete is not None:
+                for obj in informer.list():
+                    handler.on_delete(obj)
+        for gvr, watch in wanted.items():
+            if gvr not in self._handlers:
+                self._view.prepare(watch).start()
+                self._subscribe(watch)
+
+    def _subscribe(self, watch: Watch) -> None:
+        keys_of = watch.keys_of
+        if keys_of is None:
+            return
+
         def changed(old: Object | None, new: Object | None) -> None:
             self.add(keys_of(old, new, self._view))
 
-        informer = self._view.informers.informer(watch.gvr)
+        informer = self._view.prepare(watch)
         handler = informer.add_handler(lambda new: changed(None, new), changed, lambda old: changed(old, None))
-        self._handlers.append((informer, handler))
+        self._handlers[watch.gvr] = (informer, handler)
 
     def add(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -71,7 +97,7 @@ class Runner:
 
     async def stop(self) -> None:
         self._is_running = False
-        for informer, handler in self._handlers:
+        for informer, handler in self._handlers.values():
             informer.remove_handler(handler)
         self._handlers.clear()
         self.queue.shut_down()
