@@ -80,6 +80,7 @@ class Fleet:
         self._random = random
         self._indexes = {name: index for index, name in enumerate(names)}
         self._facts = facts
+        self.kubelet_port = facts.kubelet_port
         self._pod_cidr = pod_cidr
         self._labels = labels
         self._taints = taints
@@ -165,7 +166,7 @@ class Fleet:
         return node_cidr(self._pod_cidr, index, max(self._next_index, len(self._indexes)))
 
     def _named(self, name: str) -> NodeFacts:
-        return dataclasses.replace(self._facts, name=name)
+        return dataclasses.replace(self._facts, name=name, kubelet_port=self.kubelet_port)
 
     async def _register(self, name: str) -> Object:
         node = new_node(self._named(name), self._labels, self._taints, self._clock.now())

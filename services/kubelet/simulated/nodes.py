@@ -11,6 +11,7 @@ they share them with the control plane that they run in.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,10 @@ from cybernetes.core.kubelet.behaviour import Rule
 from cybernetes.core.kubelet.node import Machine, NodeFacts
 from cybernetes.core.kubelet.simulation import Noted
 from cybernetes.core.objects import NODES, PODS, Object, object_reference
+from cybernetes.services.kubelet.server.auth import Authorizer
+from cybernetes.services.kubelet.server.server import KubeletServer
 from cybernetes.services.kubelet.simulated.addresses import NodeAddresses
+from cybernetes.services.kubelet.simulated.backend import SimulatedBackend
 from cybernetes.services.kubelet.simulated.fleet import Fleet
 from cybernetes.services.kubelet.simulated.pods import PodSimulator
 
@@ -44,8 +48,9 @@ EVENTS_NODES_MAX = 100
 class SimulatedNodes:
     """``count`` nodes, or those of ``names``. ``client`` may write nodes, Leases, pods' status and events.
 
-    ``address`` and ``kubelet_port`` are where the server answers that all of them share; ``rules`` come from a stages
-    file (core/kubelet/behaviour.py). The informers of pods and nodes are started here if nobody has.
+    With ``tls`` one server answers for all at ``address``:``kubelet_port`` (0: a free port); without, ``backend``
+    is what a server can be given. ``rules`` come from a stages file (core/kubelet/behaviour.py). The informers of pods
+    and nodes are started here if nobody has.
     """
 
     name = "simulated nodes"
@@ -60,7 +65,8 @@ class SimulatedNodes:
         count: int = 1,
         names: Sequence[str] = (),
         address: str = "127.0.0.1",
-        kubelet_port: int = 10250,
+        kubelet_port: int = 0,
+        tls: ssl.SSLContext | None = None,
         pod_cidr: str = "10.244.0.0/16",
         machine: Machine = MACHINE,
         max_pods: int = 110,
@@ -85,7 +91,7 @@ class SimulatedNodes:
             name="",
             machine=machine,
             addresses=self.host_addresses,
-            kubelet_port=kubelet_port,
+            kubelet_port=kubelet_port or 10250,
             kubelet_version=f"v{KUBERNETES_VERSION}",
             runtime=f"simulated://{KUBERNETES_VERSION}",
             max_pods=max_pods,
@@ -105,11 +111,21 @@ class SimulatedNodes:
         self.pods = PodSimulator(
             client, clock, random, self, rules=rules, note=self._event if has_events else None, writers=writers
         )
+        self.backend = SimulatedBackend(
+            clock, self._pods_informer, lambda name: self.fleet.addresses(name) is not None, machine
+        )
+        self._server: KubeletServer | None = None
+        if tls is not None:
+            authorizer = Authorizer(clock, self.names[0] if self.names else "simulated", client)
+            self._server = KubeletServer(self.backend, authorizer, clock, address=address, port=kubelet_port, tls=tls)
 
     async def start(self) -> None:
         """Return when all nodes are registered and Ready, and the pods that they have are known."""
         nodes = (self._nodes_informer, self.fleet.on_add, self.fleet.on_update, self.fleet.on_delete)
         pods = (self._pods_informer, self.pods.on_add, self.pods.on_update, self.pods.on_delete)
+        if self._server is not None:
+            await self._server.start()
+            self.fleet.kubelet_port = self._server.port
         await self.fleet.start()
         for informer, on_add, on_update, on_delete in (nodes, pods):
             self._handlers.append((informer, informer.add_handler(on_add, on_update, on_delete)))
@@ -120,6 +136,8 @@ class SimulatedNodes:
         for informer, handler in self._handlers:
             informer.remove_handler(handler)
         self._handlers.clear()
+        if self._server is not None:
+            await self._server.stop()
         await self.pods.stop()
         await self.fleet.stop()
         for recorder in self._recorders.values():
