@@ -47,7 +47,7 @@ class InformerFactory:
 
     def metadata_informer(self, gvr: Gvr) -> Informer:
         """An informer that has at least the metadata: the whole one where somebody has asked for it before."""
-        found = self._informers.get(gvr) or self._metadata.get(gvr)
+        found = self.find(gvr)
         if found is None:
             found = self._metadata[gvr] = self._new(gvr, METADATA_ONLY)
         return found
@@ -64,7 +64,8 @@ class InformerFactory:
 
     def find(self, gvr: Gvr) -> Informer | None:
         """The informer of ``gvr`` if there is one; for absorbing own writes."""
-        return self._informers.get(gvr) or self._metadata.get(gvr)
+        found = self._informers.get(gvr)
+        return found if found is not None else self._metadata.get(gvr)
 
     def __iter__(self) -> Iterator[Informer]:
         yield from self._informers.values()

@@ -30,7 +30,7 @@ STALE_FAILURES = 2
 class Runner:
     """One controller at work. Make it before the informers start; ``start`` when they have synced.
 
-    ``prepare`` comes when all have been made: whoever is content with metadata takes the informers of those who are not.
+    ``prepare`` comes when all have been made: who is content with metadata takes the informers of those who are not.
     """
 
     def __init__(self, controller: Controller, view: InformerView, clock: Clock) -> None:
