@@ -35,7 +35,7 @@ class PairStatistics(NamedTuple):
 
     key: str
     value: str
-    count: int
+    objects: int
     size_bytes: int
 
 

@@ -1,0 +1,71 @@
+"""Why a pod goes where it goes, or nowhere: node by node and plugin by plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy
+
+from cybernetes.core.scheduling.cycle import Cycle
+from cybernetes.core.scheduling.diagnosis import Diagnosis
+
+if TYPE_CHECKING:
+    from cybernetes.core.scheduling.framework import Framework
+
+
+@dataclass(frozen=True, slots=True)
+class NodeExplanation:
+    """``plugin`` and ``reasons`` of the refusal, or the ``scores`` by plugin (weighted) and their sum."""
+
+    node: str
+    is_feasible: bool
+    plugin: str = ""
+    reasons: tuple[str, ...] = ()
+    scores: Mapping[str, int] = field(default_factory=dict)
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """``nodes`` are the feasible ones by falling score, then the others by name. ``message`` is the refusal's."""
+
+    nodes: tuple[NodeExplanation, ...]
+    message: str = ""
+
+    @property
+    def feasible(self) -> tuple[NodeExplanation, ...]:
+        return tuple(node for node in self.nodes if node.is_feasible)
+
+    def node(self, name: str) -> NodeExplanation:
+        """Raises KeyError."""
+        for node in self.nodes:
+            if node.node == name:
+                return node
+        raise KeyError(name)
+
+
+def explain(framework: Framework, cycle: Cycle) -> Explanation:
+    table = framework.table
+    template = framework.template(cycle)
+    if template.refusal is not None:
+        refused = Diagnosis(len(table), pre_filter=template.refusal)
+        diagnosis, feasible = refused, numpy.zeros(0, numpy.intp)
+    else:
+        template.refresh()
+        diagnosis = framework.diagnose(cycle, template)
+        refused_rows = {row for refusal in diagnosis.refusals for row in refusal.rows}
+        rows = [row for row in template.open_rows().tolist() if row not in refused_rows]
+        feasible = numpy.array(rows, numpy.intp)
+    scores = framework.scores_by_plugin(cycle, feasible) if len(feasible) else {}
+    nodes = []
+    for position, row in enumerate(feasible.tolist()):
+        of_node = {name: int(column[position]) for name, column in scores.items()}
+        nodes.append(NodeExplanation(table.at(row).name, True, scores=of_node, total=sum(of_node.values())))
+    nodes.sort(key=lambda node: (-node.total, node.node))
+    refused_nodes = [
+        NodeExplanation(name, False, status.plugin, status.reasons) for name, status in diagnosis.by_node(table)
+    ]
+    refused_nodes.sort(key=lambda node: node.node)
+    return Explanation((*nodes, *refused_nodes), "" if nodes else diagnosis.message())

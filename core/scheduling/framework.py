@@ -1,0 +1,362 @@
+"""One profile at work: its plugins at their extension points, for all nodes at once where they can.
+
+``place`` answers where a pod goes. Plugins with columns are asked for all nodes (see ``template``), others for one node
+after another, in the order of the profile; every feasible node is scored, none is sampled.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy
+from numpy.typing import NDArray
+
+from cybernetes.core.scheduling.cycle import Cycle
+from cybernetes.core.scheduling.diagnosis import Diagnosis
+from cybernetes.core.scheduling.events import ANYTHING, EventHint
+from cybernetes.core.scheduling.handle import Handle
+from cybernetes.core.scheduling.interface import SCORE_MAX, Code, Plugin, PreFilterResult, Scope, Status
+from cybernetes.core.scheduling.nodeinfo import NodeInfo
+from cybernetes.core.scheduling.plugins.balancedallocation import NodeResourcesBalancedAllocation
+from cybernetes.core.scheduling.plugins.noderesourcesfit import NodeResourcesFit
+from cybernetes.core.scheduling.plugins.registry import PLUGINS, Factory
+from cybernetes.core.scheduling.profile import POINTS, Profile, ProfileError
+from cybernetes.core.scheduling.template import Template, fitting_rows
+
+#: A template of 15,000 nodes is half a megabyte.
+TEMPLATES_MAX = 64
+
+
+class PluginError(RuntimeError):
+    """A plugin raised, or answered what it may not."""
+
+
+class Scorer(NamedTuple):
+    plugin: Any
+    weight: int
+
+    @property
+    def is_normalized(self) -> bool:
+        return hasattr(self.plugin, "normalize_scores")
+
+    def normalized(self, cycle: Cycle, raw: NDArray[numpy.int64]) -> NDArray[numpy.int64]:
+        if not len(raw) or not self.is_normalized:
+            return raw
+        scores: NDArray[numpy.int64] = self.plugin.normalize_scores(cycle, raw)
+        return scores
+
+
+class Found(NamedTuple):
+    """Where a pod goes; or ``row`` -1 and why nowhere."""
+
+    row: int
+    score: int
+    feasible: int
+    diagnosis: Diagnosis | None = None
+
+
+class Framework:
+    def __init__(self, profile: Profile, handle: Handle, plugins: Mapping[str, Factory] | None = None) -> None:
+        """``plugins``: further factories by name. Raises ProfileError for what the profile gets wrong."""
+        self.profile = profile
+        self.handle = handle
+        self.table = handle.table
+        factories = {**PLUGINS, **(plugins or {})}
+        self.plugins: dict[str, Plugin] = {}
+        for name in profile.plugin_names:
+            if name not in factories:
+                raise ProfileError(f'profile "{profile.scheduler_name}": plugin "{name}" does not exist')
+            try:
+                self.plugins[name] = factories[name](profile.args.get(name, {}), handle)
+            except (ValueError, KeyError, TypeError) as error:
+                raise ProfileError(f'initializing plugin "{name}": {error}') from error
+        self.points: dict[str, list[Any]] = {}
+        for point in POINTS:
+            enabled = profile.at(point, self.plugins)
+            self.points[point] = [self.plugins[entry.name] for entry in enabled]
+            if point == "score":
+                weights = {entry.name: entry.weight or 1 for entry in enabled}
+        if len(self.points["queueSort"]) != 1:
+            raise ProfileError(f"only one queue sort plugin can be enabled, not {len(self.points['queueSort'])}")
+        if not self.points["bind"]:
+            raise ProfileError("at least one bind plugin is needed")
+        self._sort(weights)
+        self._templates: OrderedDict[Any, Template] = OrderedDict()
+
+    def _sort(self, weights: Mapping[str, int]) -> None:
+        """Plugins by how they are asked: kernel, columns by scope, or node by node."""
+        filters, scorers = self.points["filter"], self.points["score"]
+        fit = next((plugin for plugin in self.plugins.values() if isinstance(plugin, NodeResourcesFit)), None)
+        self.fit = fit or NodeResourcesFit()
+        self.fit_filters = self.fit in filters
+        self.fit_weight = weights[self.fit.name] if self.fit in scorers else 0
+        self.balanced = next((p for p in scorers if isinstance(p, NodeResourcesBalancedAllocation)), None)
+        self.balanced_weight = weights[self.balanced.name] if self.balanced is not None else 0
+        kernel = (NodeResourcesFit, NodeResourcesBalancedAllocation)
+
+        def of(scope: Scope, method: str, plugins: list[Any]) -> list[Any]:
+            return [p for p in plugins if hasattr(p, method) and p.scope is scope and not isinstance(p, kernel)]
+
+        self.node_filters = of(Scope.NODE, "filter_rows", filters)
+        self.pods_filters = of(Scope.NODE_PODS, "filter_rows", filters)
+        self.cluster_filters = of(Scope.CLUSTER, "filter_rows", filters)
+        self.node_scorers = [Scorer(p, weights[p.name]) for p in of(Scope.NODE, "score_rows", scorers)]
+        self.cluster_scorers = [
+            Scorer(p, weights[p.name])
+            for scope in (Scope.NODE_PODS, Scope.CLUSTER)
+            for p in of(scope, "score_rows", scorers)
+        ]
+        self.own_filters = [p for p in filters if not hasattr(p, "filter_rows")]
+        self.own_scorers = [
+            Scorer(p, weights[p.name]) for p in scorers if not hasattr(p, "score_rows") and not isinstance(p, kernel)
+        ]
+        pre_filters = self.points["preFilter"]
+        self.column_pre_filters = [p for p in pre_filters if getattr(p, "scope", None) in (Scope.NODE, Scope.NODE_PODS)]
+        self.own_pre_filters = [p for p in pre_filters if getattr(p, "scope", None) is None]
+        self.is_plain = not (self.own_filters or self.own_scorers or self.own_pre_filters)
+
+    # ---- queue
+
+    def pre_enqueue(self, pod: dict[str, Any]) -> Status | None:
+        """The first refusal, or None."""
+        for plugin in self.points["preEnqueue"]:
+            status: Status | None = plugin.pre_enqueue(pod)
+            if status is not None and not status.is_success:
+                return status.of(plugin.name)
+        return None
+
+    def events(self, name: str) -> list[EventHint]:
+        """What may wake a pod that this plugin refused."""
+        plugin = self.plugins.get(name)
+        return list(plugin.events()) if plugin is not None and hasattr(plugin, "events") else [ANYTHING]
+
+    # ---- placing
+
+    def template(self, cycle: Cycle) -> Template:
+        key = (cycle.shape, ())
+        template = self._templates.get(key)
+        if template is None:
+            template = self._templates[key] = Template(self, cycle)
+            if len(self._templates) > TEMPLATES_MAX:
+                self._templates.popitem(last=False)
+        else:
+            self._templates.move_to_end(key)
+        return template
+
+    def place(self, cycle: Cycle) -> Found:
+        """The best node, drawn at random among equals. Raises PluginError."""
+        template = self.template(cycle)
+        if template.refusal is not None:
+            return self._refused(template.refusal)
+        ranking = template.refresh()
+        if self.is_plain:
+            codes = template.cluster_codes(cycle) if self.cluster_filters else None
+            if codes is None and not self.cluster_scorers:
+                row = ranking.choose()
+                if row < 0:
+                    return Found(-1, 0, 0, self.diagnose(cycle, template))
+                return Found(row, ranking.score(row), ranking.feasible)
+        return self._place_slowly(cycle, template)
+
+    def _place_slowly(self, cycle: Cycle, template: Template) -> Found:
+        """With plugins that must be asked for every pod."""
+        skipped, refusal, names = self._run_own_pre_filters(cycle)
+        if refusal is not None:
+            return self._refused(refusal)
+        ranking = template.refresh()
+        codes = template.cluster_codes(cycle)
+        if codes is None:
+            codes = numpy.zeros(self.table.capacity, numpy.uint8)
+        elif self.table.nominations:
+            self._look_again(cycle, codes)
+        feasible = fitting_rows(ranking)
+        feasible = feasible[codes[feasible] == 0]
+        if names is not None:
+            allowed = [row for row in feasible.tolist() if self.table.at(row).name in names]
+            feasible = numpy.array(allowed, numpy.intp)
+        filters = [plugin for plugin in self.own_filters if plugin.name not in skipped]
+        if filters:
+            passed = [row for row in feasible.tolist() if self._filter_one(cycle, filters, self.table.at(row)) is None]
+            feasible = numpy.array(passed, numpy.intp)
+        if not len(feasible):
+            return Found(-1, 0, 0, self.diagnose(cycle, template, names))
+        if len(feasible) == 1:  # nothing to score
+            row = int(feasible[0])
+            return Found(row, ranking.score(row), 1)
+        extra = template.cluster_scores(cycle, feasible)
+        if extra is None:
+            extra = numpy.zeros(self.table.capacity, numpy.int64)
+        if self.own_scorers:
+            self._score_one_by_one(cycle, feasible, extra, self.own_scorers)
+        if names is not None or filters:
+            codes[:] = 1
+            codes[feasible] = 0
+        row, score, count = ranking.choose_with(codes, extra)
+        return Found(row, score, count)
+
+    def _look_again(self, cycle: Cycle, codes: NDArray[numpy.uint8]) -> None:
+        """Nodes where pods are nominated must fit with them as well."""
+        for name in self.table.nominations.node_names():
+            row = self.table.rows.get(name)
+            if row is not None and not codes[row] and not self.fits_with_nominated(cycle, row):
+                codes[row] = 1
+
+    # ---- one node
+
+    def filter_row(self, cycle: Cycle, row: int) -> Status | None:
+        """Ask every filter about one node, as it is now; the first refusal."""
+        rows = numpy.array([row], numpy.intp)
+        for plugin in self.points["filter"]:
+            if hasattr(plugin, "filter_rows"):
+                codes = plugin.filter_rows(cycle, rows)
+                if codes is not None and codes[0]:
+                    status: Status = plugin.explain_code(cycle, int(codes[0]))
+                    return status.of(plugin.name)
+            else:
+                refusal = self._filter_one(cycle, [plugin], self.table.at(row))
+                if refusal is not None:
+                    return refusal
+        return None
+
+    def fits_with_nominated(self, cycle: Cycle, row: int) -> bool:
+        """Whether the pod fits even if those that are nominated to the node, and rank no lower, come too."""
+        others = self.table.nominations.against(self.table.at(row).name, cycle.shape.priority, cycle.uid)
+        if not others:
+            return True
+        with self.table.suppose(row, add=others):
+            return self.filter_row(cycle, row) is None
+
+    def _filter_one(self, cycle: Cycle, plugins: list[Any], node: NodeInfo) -> Status | None:
+        for plugin in plugins:
+            status: Status | None = self._ask(plugin, plugin.filter, cycle, node)
+            if status is not None and not status.is_success:
+                if not status.code.is_rejection:
+                    raise PluginError(f'running "{plugin.name}" filter plugin: {status.message}')
+                return status.of(plugin.name)
+        return None
+
+    def _ask(self, plugin: Plugin, method: Any, *args: Any) -> Any:
+        try:
+            return method(*args)
+        except Exception as error:
+            raise PluginError(f'running "{plugin.name}" plugin: {type(error).__name__}: {error}') from error
+
+    def _run_own_pre_filters(self, cycle: Cycle) -> tuple[set[str], Status | None, frozenset[str] | None]:
+        """(plugins that have nothing to say, a refusal, the only nodes to look at)."""
+        skipped: set[str] = set()
+        names: frozenset[str] | None = None
+        for plugin in self.own_pre_filters:
+            answer = self._ask(plugin, plugin.pre_filter, cycle)
+            if isinstance(answer, PreFilterResult):
+                names = answer.node_names if names is None else names & answer.node_names
+            elif answer is None or answer.is_success:
+                continue
+            elif answer.code is Code.SKIP:
+                skipped.add(plugin.name)
+            elif answer.code.is_rejection:
+                return skipped, answer.of(plugin.name), names
+            else:
+                raise PluginError(f'running "{plugin.name}" prefilter plugin: {answer.message}')
+        return skipped, None, names
+
+    def _score_one_by_one(
+        self, cycle: Cycle, feasible: NDArray[numpy.intp], extra: NDArray[numpy.int64], scorers: list[Scorer]
+    ) -> None:
+        nodes = [self.table.at(row) for row in feasible.tolist()]
+        for plugin, weight in scorers:
+            if hasattr(plugin, "pre_score"):
+                status = self._ask(plugin, plugin.pre_score, cycle, nodes)
+                if status is not None and status.code is Code.SKIP:
+                    continue
+                if status is not None and not status.is_success:
+                    raise PluginError(f'running "{plugin.name}" prescore plugin: {status.message}')
+            scores = {node.name: self._ask(plugin, plugin.score, cycle, node) for node in nodes}
+            if hasattr(plugin, "normalize"):
+                self._ask(plugin, plugin.normalize, cycle, scores)
+            for node in nodes:
+                score = scores[node.name]
+                if not isinstance(score, int) or not 0 <= score <= SCORE_MAX:
+                    raise PluginError(
+                        f'plugin "{plugin.name}" returns an invalid score {score!r} for node {node.name},'
+                        f" it should be in the range of [0, {SCORE_MAX}] after normalizing"
+                    )
+                extra[node.row] += weight * score
+
+    def scores_by_plugin(self, cycle: Cycle, rows: NDArray[numpy.intp]) -> dict[str, NDArray[numpy.int64]]:
+        """Weighted scores of feasible rows, for explanations: computed plugin by plugin."""
+        scores: dict[str, NDArray[numpy.int64]] = {}
+        ranking = self.template(cycle).refresh()
+        if self.fit_weight:
+            fit = [self.fit_weight * ranking.fit_score(row) for row in rows.tolist()]
+            scores[self.fit.name] = numpy.array(fit, numpy.int64)
+        if self.balanced is not None and self.balanced.concerns(cycle.shape):
+            balanced = [self.balanced_weight * ranking.balance_score(row) for row in rows.tolist()]
+            scores[self.balanced.name] = numpy.array(balanced, numpy.int64)
+        for scorer in (*self.node_scorers, *self.cluster_scorers):
+            raw = scorer.plugin.score_rows(cycle, rows)
+            if raw is not None:
+                scores[scorer.plugin.name] = scorer.weight * scorer.normalized(cycle, raw)
+        for scorer in self.own_scorers:
+            extra = numpy.zeros(self.table.capacity, numpy.int64)
+            self._score_one_by_one(cycle, rows, extra, [scorer])
+            scores[scorer.plugin.name] = extra[rows]
+        return scores
+
+    # ---- refusals
+
+    def _refused(self, status: Status) -> Found:
+        diagnosis = Diagnosis(len(self.table), pre_filter=status)
+        diagnosis.note(status)
+        return Found(-1, 0, 0, diagnosis)
+
+    def diagnose(self, cycle: Cycle, template: Template, names: frozenset[str] | None = None) -> Diagnosis:
+        """Which plugin refuses which node: the first of each, in the order of the profile."""
+        diagnosis = Diagnosis(len(self.table))
+        rows = template.open_rows()
+        if names is not None:
+            rows = numpy.array([row for row in rows.tolist() if self.table.at(row).name in names], numpy.intp)
+        if template.node_names is not None or names is not None:
+            plugins = sorted({*template.restricting, *(p.name for p in self.own_pre_filters if names is not None)})
+            absent = Status(Code.UNRESOLVABLE, (f"node(s) didn't satisfy plugin(s) [{' '.join(plugins)}]",))
+            diagnosis.absent = absent
+            diagnosis.plugins.update(plugins)
+        for plugin in self.points["filter"]:
+            if not len(rows):
+                break
+            if hasattr(plugin, "filter_rows"):
+                codes = plugin.filter_rows(cycle, rows)
+                if codes is None:
+                    continue
+                for code in numpy.unique(codes).tolist():
+                    if code:
+                        status = plugin.explain_code(cycle, code).of(plugin.name)
+                        diagnosis.add(status, rows[codes == code].tolist())
+                rows = rows[codes == 0]
+            else:
+                rows = self._diagnose_own(cycle, plugin, rows, diagnosis)
+        self._diagnose_nominated(cycle, rows, diagnosis)
+        return diagnosis
+
+    def _diagnose_own(
+        self, cycle: Cycle, plugin: Any, rows: NDArray[numpy.intp], diagnosis: Diagnosis
+    ) -> NDArray[numpy.intp]:
+        passed = []
+        for row in rows.tolist():
+            refusal = self._filter_one(cycle, [plugin], self.table.at(row))
+            if refusal is None:
+                passed.append(row)
+            else:
+                diagnosis.add(refusal, [row])
+        return numpy.array(passed, numpy.intp)
+
+    def _diagnose_nominated(self, cycle: Cycle, rows: NDArray[numpy.intp], diagnosis: Diagnosis) -> None:
+        """What passes every filter is kept free for pods that are nominated there."""
+        for row in rows.tolist():
+            others = self.table.nominations.against(self.table.at(row).name, cycle.shape.priority, cycle.uid)
+            if others:
+                with self.table.suppose(row, add=others):
+                    refusal = self.filter_row(cycle, row)
+                if refusal is not None:
+                    diagnosis.add(refusal, [row])

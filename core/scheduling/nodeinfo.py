@@ -1,0 +1,202 @@
+"""What is known of one node and of the pods on it: the Python side of a row of the node table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from cybernetes.core import quantity
+from cybernetes.core.objects import Object
+from cybernetes.core.scheduling.podshape import HostPort, PodShape
+from cybernetes.core.scheduling.requests import CPU, PODS
+from cybernetes.core.scheduling.taints import Taint
+
+if TYPE_CHECKING:
+    from cybernetes.core.scheduling.nodetable import NodeTable
+    from cybernetes.ext.nodecolumns import Usage
+
+ALL_ADDRESSES = "0.0.0.0"
+
+
+class NodeError(ValueError):
+    """A node object that cannot be understood; says which field, and why."""
+
+
+class PodRecord:
+    """A pod that is placed, assumed or bound. ``labels`` is not changed by anyone.
+
+    ``requests`` and ``scored`` are the shape's, but for a pod whose resources were changed while it runs.
+    """
+
+    __slots__ = (
+        "is_assumed",
+        "is_terminating",
+        "labels",
+        "matched",
+        "name",
+        "namespace",
+        "node_name",
+        "owner_uid",
+        "requests",
+        "row",
+        "scored",
+        "shape",
+        "started",
+        "uid",
+        "usage",
+    )
+
+    def __init__(
+        self, uid: str, namespace: str, name: str, labels: Mapping[str, str], shape: PodShape, usage: Usage
+    ) -> None:
+        self.uid = uid
+        self.namespace = namespace
+        self.name = name
+        self.labels = labels
+        self.shape = shape
+        self.usage = usage
+        self.requests: Mapping[str, int] = shape.requests
+        self.scored = shape.scored
+        self.node_name = ""
+        #: -1 while the node is unknown.
+        self.row = -1
+        self.is_terminating = False
+        self.is_assumed = False
+        #: status.startTime, for preemption; empty: not started.
+        self.started = ""
+        self.owner_uid = ""
+        #: Counters that count this pod while it is on a node (topology.py).
+        self.matched: Any = None
+
+    @property
+    def priority(self) -> int:
+        return self.shape.priority
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    def __repr__(self) -> str:
+        return f"<PodRecord {self.key} on {self.node_name or 'no node'}>"
+
+
+class PortsInUse:
+    """Host ports of the pods on a node. Two pods never hold the same one, but a change of hands may overlap."""
+
+    __slots__ = ("_holders",)
+
+    def __init__(self) -> None:
+        self._holders: dict[tuple[str, int], dict[str, int]] = {}
+
+    def add(self, port: HostPort, change: int = 1) -> None:
+        holders = self._holders.setdefault((port.protocol, port.port), {})
+        count = holders.get(port.address, 0) + change
+        if count > 0:
+            holders[port.address] = count
+        else:
+            holders.pop(port.address, None)
+        if not holders:
+            del self._holders[(port.protocol, port.port)]
+
+    def conflicts(self, port: HostPort) -> bool:
+        """An address conflicts with itself and with all addresses (0.0.0.0)."""
+        holders = self._holders.get((port.protocol, port.port))
+        if not holders:
+            return False
+        return port.address == ALL_ADDRESSES or port.address in holders or ALL_ADDRESSES in holders
+
+    def __bool__(self) -> bool:
+        return bool(self._holders)
+
+
+class NodeInfo:
+    """One node as plugins see it. ``node`` is the object without what placing never reads (images, managedFields)."""
+
+    __slots__ = (
+        "allocatable",
+        "claims",
+        "images",
+        "is_unschedulable",
+        "labels",
+        "name",
+        "node",
+        "pods",
+        "ports",
+        "row",
+        "table",
+        "taints",
+    )
+
+    def __init__(self, node: Object, table: NodeTable | None = None) -> None:
+        """Raises NodeError."""
+        metadata = node["metadata"]
+        spec = node.get("spec") or {}
+        status = node.get("status") or {}
+        self.name: str = metadata["name"]
+        self.labels: dict[str, str] = dict(metadata.get("labels") or {})
+        self.taints = tuple(Taint.of(taint) for taint in spec.get("taints") or ())
+        self.is_unschedulable = bool(spec.get("unschedulable"))
+        self.allocatable = _allocatable(self.name, status.get("allocatable") or {})
+        self.images = _images(status.get("images") or ())
+        self.node: Object = {
+            "metadata": {key: value for key, value in metadata.items() if key != "managedFields"},
+            "spec": spec,
+            "status": {key: value for key, value in status.items() if key != "images"},
+        }
+        self.pods: dict[str, PodRecord] = {}
+        self.ports = PortsInUse()
+        #: namespace/name of a PersistentVolumeClaim -> how many pods here use it.
+        self.claims: dict[str, int] = {}
+        self.table = table
+        self.row = -1
+
+    @property
+    def requested(self) -> dict[str, int]:
+        """What the pods here take: milli cpu, whole units of the rest."""
+        return {} if self.table is None else self.table.requested_of(self.row)
+
+    @property
+    def scored(self) -> tuple[int, int]:
+        """Cpu and memory of the pods here with the defaults for those that ask for nothing."""
+        return (0, 0) if self.table is None else self.table.scored_of(self.row)
+
+    @property
+    def pods_max(self) -> int:
+        return self.allocatable.get(PODS, 0)
+
+    def take(self, record: PodRecord, change: int) -> None:
+        """Keep or forget a pod's ports and claims; amounts are the table's business."""
+        if change > 0:
+            self.pods[record.uid] = record
+        else:
+            del self.pods[record.uid]
+        shape = record.shape
+        for port in shape.host_ports:
+            self.ports.add(port, change)
+        for claim in shape.claim_names:
+            key = f"{record.namespace}/{claim}"
+            count = self.claims.get(key, 0) + change
+            if count > 0:
+                self.claims[key] = count
+            else:
+                self.claims.pop(key, None)
+
+
+def _allocatable(name: str, texts: Mapping[str, Any]) -> dict[str, int]:
+    """Milli cpu, whole units of the rest."""
+    result = {}
+    for resource, text in texts.items():
+        try:
+            parsed = quantity.parse(text)
+        except quantity.QuantityError as error:
+            raise NodeError(f"node {name}: status.allocatable[{resource}]: {text!r}: {error}") from None
+        value = parsed.milli_value if resource == CPU else parsed.value
+        if not -(2**63) <= value < 2**63:
+            raise NodeError(f"node {name}: status.allocatable[{resource}]: {text!r} is beyond 64 bits")
+        result[resource] = value
+    return result
+
+
+def _images(images: Any) -> dict[str, int]:
+    """Every name of every image -> its size in bytes."""
+    return {name: image.get("sizeBytes") or 0 for image in images for name in image.get("names") or ()}

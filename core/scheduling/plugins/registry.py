@@ -1,0 +1,56 @@
+"""Every plugin that ships, by name, and the default profile of kube-scheduler 1.36.
+
+A plugin of your own is a callable of (its args from the profile, the ``Handle``) that returns the plugin: given to the
+scheduler by name, or found by entry point in the group ``cybernetes.scheduler_plugins``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cybernetes.core.scheduling.handle import Handle
+from cybernetes.core.scheduling.interface import Plugin
+from cybernetes.core.scheduling.plugins.balancedallocation import NodeResourcesBalancedAllocation
+from cybernetes.core.scheduling.plugins.defaultbinder import DefaultBinder
+from cybernetes.core.scheduling.plugins.imagelocality import ImageLocality
+from cybernetes.core.scheduling.plugins.nodeaffinity import NodeAffinity
+from cybernetes.core.scheduling.plugins.nodename import NodeName
+from cybernetes.core.scheduling.plugins.nodeports import NodePorts
+from cybernetes.core.scheduling.plugins.noderesourcesfit import NodeResourcesFit
+from cybernetes.core.scheduling.plugins.nodeunschedulable import NodeUnschedulable
+from cybernetes.core.scheduling.plugins.prioritysort import PrioritySort
+from cybernetes.core.scheduling.plugins.schedulinggates import SchedulingGates
+from cybernetes.core.scheduling.plugins.tainttoleration import TaintToleration
+
+Args = Mapping[str, Any]
+Factory = Callable[[Args, Handle], Plugin]
+
+PLUGINS: Mapping[str, Factory] = {
+    "SchedulingGates": lambda args, handle: SchedulingGates(),
+    "PrioritySort": lambda args, handle: PrioritySort(),
+    "NodeUnschedulable": lambda args, handle: NodeUnschedulable(),
+    "NodeName": lambda args, handle: NodeName(),
+    "TaintToleration": lambda args, handle: TaintToleration(),
+    "NodeAffinity": lambda args, handle: NodeAffinity(args),
+    "NodePorts": lambda args, handle: NodePorts(),
+    "NodeResourcesFit": lambda args, handle: NodeResourcesFit(args),
+    "NodeResourcesBalancedAllocation": lambda args, handle: NodeResourcesBalancedAllocation(args),
+    "ImageLocality": lambda args, handle: ImageLocality(),
+    "DefaultBinder": lambda args, handle: DefaultBinder(handle.write_binding),
+}
+
+#: (name, weight of its score), in the order in which they run.
+DEFAULT_PLUGINS: tuple[tuple[str, int], ...] = (
+    ("SchedulingGates", 0),
+    ("PrioritySort", 0),
+    ("NodeUnschedulable", 0),
+    ("NodeName", 0),
+    ("TaintToleration", 3),
+    ("NodeAffinity", 2),
+    ("NodePorts", 0),
+    ("NodeResourcesFit", 1),
+    ("NodeResourcesBalancedAllocation", 1),
+    ("ImageLocality", 1),
+    ("DefaultBinder", 0),
+)

@@ -1,0 +1,217 @@
+"""The scheduler as a library: nodes and pods in as plain Kubernetes dicts, placements out.
+
+    scheduler = Scheduler(nodes, pods)
+    scheduler.schedule(pod)                 # Placement(node='n7', score=412, …); the pod now counts there
+    scheduler.schedule_many(pods)
+    scheduler.explain(pod)                  # per node: which plugin refused and why, or each plugin's score
+
+It decides as kube-scheduler 1.36 with the profile it is given, but looks at every node. Nothing is written anywhere: a
+placement is *assumed*, and ``remove_pod`` takes it back. One scheduler is for one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from cybernetes.core.clock import Clock, Random, SystemClock
+from cybernetes.core.objects import Gvr, Object
+from cybernetes.core.scheduling.cluster import Cluster
+from cybernetes.core.scheduling.cycle import Cycle
+from cybernetes.core.scheduling.events import Action
+from cybernetes.core.scheduling.explanation import Explanation, explain
+from cybernetes.core.scheduling.framework import Found, Framework
+from cybernetes.core.scheduling.handle import Handle
+from cybernetes.core.scheduling.nodeinfo import NodeInfo, PodRecord
+from cybernetes.core.scheduling.nodetable import NodeTable
+from cybernetes.core.scheduling.plugins.registry import Factory
+from cybernetes.core.scheduling.podshape import PodShape, shape_key
+from cybernetes.core.scheduling.profile import Profile
+from cybernetes.core.scheduling.requests import amounts, pod_requests, scored_requests
+
+#: Shapes that are remembered; beyond it the whole memory is dropped, for it is only a memory.
+SHAPES_MAX = 4096
+
+
+class Placement(NamedTuple):
+    """``node`` is None when the pod fits nowhere; then ``reasons`` counts the nodes for each reason."""
+
+    node: str | None
+    score: int
+    reasons: Mapping[str, int]
+    #: ``0/3 nodes are available: …``, as kube-scheduler says it; empty when there is a node.
+    message: str = ""
+
+
+_NO_REASONS: Mapping[str, int] = {}
+
+
+class Scheduler:
+    def __init__(
+        self,
+        nodes: Iterable[Object] = (),
+        pods: Iterable[Object] = (),
+        profile: Profile | Mapping[str, object] | None = None,
+        *,
+        objects: Mapping[Gvr, Iterable[Object]] | None = None,
+        plugins: Mapping[str, Factory] | None = None,
+        clock: Clock | None = None,
+        random: Random | None = None,
+    ) -> None:
+        """``pods`` that have a node count there. ``profile`` may be an entry of KubeSchedulerConfiguration's profiles.
+
+        ``objects``: namespaces, services, volumes and so on, by Gvr. ``plugins``: factories of your own, by name.
+        ``random`` draws among equally good nodes; seed it to get the same placements again. Raises NodeError,
+        QuantityError and ProfileError for what cannot be understood.
+        """
+        random = random or Random()
+        self.table = NodeTable(int.from_bytes(random.token(8), "big"))
+        self.cluster = Cluster(objects)
+        self.handle = Handle(self.table, self.cluster, clock or SystemClock(), random)
+        if profile is None:
+            profile = Profile()
+        elif not isinstance(profile, Profile):
+            profile = Profile.from_object(profile)
+        self.framework = Framework(profile, self.handle, plugins)
+        self.handle.framework = self.framework
+        self._shapes: dict[bytes, PodShape] = {}
+        self._unnamed = 0
+        for node in nodes:
+            self.table.put_node(node)
+        for pod in pods:
+            self.put_pod(pod)
+
+    # ---- what is there
+
+    def put_node(self, node: Object) -> Action:
+        """Add or change a node; which parts of it changed. Raises NodeError."""
+        return self.table.put_node(node)
+
+    def remove_node(self, name: str) -> bool:
+        """Its pods count again when it comes back. False when it is not known."""
+        return self.table.remove_node(name) is not None
+
+    def put_pod(self, pod: Object) -> PodRecord | None:
+        """Count a pod that has a node, or take over its changes; one without a node or that has ended is forgotten."""
+        uid = self._uid(pod)
+        node_name = pod["spec"].get("nodeName")
+        known = self.table.remove_pod(uid)
+        if not node_name or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            return None
+        record = self.record(pod, self.shape(pod), uid)
+        if known is not None and not record.started:
+            record.started = known.started
+        self.table.nominations.discard(uid)
+        self.table.add_pod(record, node_name)
+        return record
+
+    def remove_pod(self, pod: Object) -> bool:
+        """The pod is gone, or its placement is taken back. False when it did not count."""
+        return self.table.remove_pod(self._uid(pod)) is not None
+
+    @property
+    def nodes(self) -> Mapping[str, NodeInfo]:
+        """By name."""
+        return {info.name: info for info in self.table}
+
+    # ---- deciding
+
+    def schedule(self, pod: Object) -> Placement:
+        """Find the best node and count the pod there. Raises PluginError, QuantityError."""
+        shape = self.shape(pod)
+        found = self.find(pod, shape)
+        if found.row < 0:
+            return _unplaced(found)
+        name = self.table.at(found.row).name
+        self.assume(pod, shape, name)
+        return Placement(name, found.score, _NO_REASONS)
+
+    def schedule_many(self, pods: Iterable[Object]) -> list[Placement]:
+        """One after another, in the order of the profile's queue (by default that of ``pods`` within a priority)."""
+        waiting = list(pods)
+        order = sorted(range(len(waiting)), key=lambda i: -(waiting[i]["spec"].get("priority") or 0))
+        placements: list[Placement] = [_NOT_TRIED] * len(waiting)
+        schedule = self.schedule
+        for position in order:
+            placements[position] = schedule(waiting[position])
+        return placements
+
+    def find(self, pod: Object, shape: PodShape | None = None) -> Found:
+        """Where the pod would go now; nothing is counted."""
+        return self.framework.place(Cycle(pod, shape or self.shape(pod), self.table, self.cluster))
+
+    def explain(self, pod: Object) -> Explanation:
+        """Every node: refused by which plugin and why, or scored by which plugin with what. Nothing is counted."""
+        return explain(self.framework, Cycle(pod, self.shape(pod), self.table, self.cluster))
+
+    def assume(self, pod: Object, shape: PodShape, node_name: str) -> PodRecord:
+        """Count a pod on a node before it is bound. It must not count anywhere yet."""
+        metadata = pod["metadata"]
+        uid = self._uid(pod)
+        labels = metadata.get("labels")
+        record = PodRecord(
+            uid,
+            shape.namespace,
+            metadata.get("name", ""),
+            dict(labels) if labels else {},
+            shape,
+            self.table.usage_of(shape),
+        )
+        record.is_assumed = True
+        self.table.nominations.discard(uid)
+        self.table.add_pod(record, node_name)
+        return record
+
+    # ---- parts
+
+    def shape(self, pod: Object) -> PodShape:
+        """What the pod has in common with others like it; shared."""
+        key = shape_key(pod)
+        shape = self._shapes.get(key)
+        if shape is None:
+            if len(self._shapes) >= SHAPES_MAX:
+                self._shapes.clear()
+            shape = self._shapes[key] = PodShape(key)
+        return shape
+
+    def record(self, pod: Object, shape: PodShape, uid: str) -> PodRecord:
+        """A pod as the table counts it, with what a running one was allotted."""
+        metadata = pod["metadata"]
+        status = pod.get("status") or {}
+        usage = self.table.usage_of(shape)
+        record = PodRecord(
+            uid, shape.namespace, metadata.get("name", ""), dict(metadata.get("labels") or {}), shape, usage
+        )
+        record.is_terminating = "deletionTimestamp" in metadata
+        record.started = status.get("startTime") or ""
+        for owner in metadata.get("ownerReferences") or ():
+            if owner.get("controller"):
+                record.owner_uid = owner.get("uid", "")
+        if status.get("resources") is not None or any(
+            "resources" in entry for entry in status.get("containerStatuses") or ()
+        ):
+            nanos = pod_requests(pod, uses_status=True)
+            record.requests = amounts(nanos)
+            record.scored = scored_requests(pod, nanos, uses_status=True)
+            if record.requests != shape.requests or record.scored != shape.scored:
+                record.usage = self.table.usage(record.requests, record.scored)
+        return record
+
+    def _uid(self, pod: Object) -> str:
+        """A pod's uid, or what stands for it in dicts that have none."""
+        metadata = pod["metadata"]
+        uid: str = metadata.get("uid") or ""
+        if uid:
+            return uid
+        if metadata.get("name"):
+            return f"{metadata.get('namespace') or 'default'}/{metadata['name']}"
+        self._unnamed += 1
+        return f"unnamed pod {self._unnamed}"
+
+
+def _unplaced(found: Found) -> Placement:
+    assert found.diagnosis is not None
+    return Placement(None, 0, found.diagnosis.reasons(), found.diagnosis.message())
+
+
+_NOT_TRIED = Placement(None, 0, _NO_REASONS, "not tried")

@@ -1,0 +1,206 @@
+"""What the pods of one shape have in common on all nodes, kept up to date by changes only.
+
+    node object     ->  class of the row: base score, or refused       made anew when a node object changed
+    pods on a node  ->  blocked, free resources, resource scores       changed rows only, from the change log
+    pods elsewhere  ->  codes and extra scores of all rows             every time, from maintained counts
+
+A *class* is a distinct combination of raw scores that depend on the node object alone (preferred affinity, soft taints,
+images). Its base score is their weighted sum after normalisation over the feasible nodes; the ranking says when the set
+of feasible classes changed, and only then is it computed again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy
+from numpy.typing import NDArray
+
+from cybernetes.core.scheduling.cycle import Cycle
+from cybernetes.core.scheduling.interface import Code, PreFilterResult, Scope, Status
+from cybernetes.core.scheduling.nodetable import NodeTable
+from cybernetes.core.scheduling.podshape import PodShape
+from cybernetes.ext.ranking import UNFIT, Ranking
+
+if TYPE_CHECKING:
+    from cybernetes.core.scheduling.framework import Framework
+
+Rows = NDArray[numpy.intp]
+Mask = NDArray[numpy.uint8]
+
+
+class Template:
+    """``cycle`` is of any pod of the shape; only what its pods have in common is read from it."""
+
+    def __init__(self, framework: Framework, cycle: Cycle) -> None:
+        self.framework = framework
+        self.table: NodeTable = cycle.table
+        self.shape: PodShape = cycle.shape
+        self.cycle = cycle
+        #: A plugin's refusal of the pod as such.
+        self.refusal: Status | None = None
+        #: The only nodes to look at, and the plugins that say so.
+        self.node_names: frozenset[str] | None = None
+        self.restricting: list[str] = []
+        self._run_pre_filters()
+        self._ranking: Ranking | None = None
+        self._class_score: NDArray[numpy.int64] = numpy.zeros(1, numpy.int64)
+        self._blocked: Mask = numpy.zeros(0, numpy.uint8)
+        self._object_version = -1
+        self._epoch = -1
+        self._nominations_version = 0
+        #: One array of raw scores by class for each plugin that scores node objects.
+        self._class_raw: list[NDArray[numpy.int64]] = []
+        self._needs_review = False
+
+    def _run_pre_filters(self) -> None:
+        for plugin in self.framework.column_pre_filters:
+            answer = plugin.pre_filter(self.cycle)
+            if isinstance(answer, PreFilterResult):
+                self.restricting.append(plugin.name)
+                names = answer.node_names
+                self.node_names = names if self.node_names is None else self.node_names & names
+            elif answer is not None and answer.code is not Code.SUCCESS and answer.code is not Code.SKIP:
+                self.refusal = answer.of(plugin.name)
+                return
+
+    # ---- all nodes
+
+    def refresh(self) -> Ranking:
+        """The ranking of all nodes for this template as of now."""
+        table, ranking = self.table, self._ranking
+        if ranking is None or self._object_version != table.object_version or self._epoch != table.columns.epoch:
+            return self._build()
+        if self.framework.pods_filters or table.nominations or self._nominations_version != table.nominations.version:
+            self._block(table.columns.changed_since(ranking.behind))
+        if not ranking.refresh():
+            return self._build()
+        if ranking.needs_review and self._needs_review:
+            self._review(ranking)
+        return ranking
+
+    def _build(self) -> Ranking:
+        table, framework = self.table, self.framework
+        rows = self.open_rows()
+        needs = framework.fit.usage(self.shape, table) if framework.fit_filters else None
+        if needs is None and framework.fit_filters:
+            rows = rows[:0]  # something that no node has
+        ranking = Ranking(table.columns, needs)
+        if framework.fit_weight:
+            framework.fit.configure(ranking, self.shape, table, framework.fit_weight)
+        if framework.balanced is not None:
+            framework.balanced.configure(ranking, self.shape, table, framework.balanced_weight)
+        for plugin in framework.node_filters:
+            codes = plugin.filter_rows(self.cycle, rows)
+            if codes is not None:
+                rows = rows[codes == 0]
+        klass = numpy.full(table.capacity, -1, numpy.int32)
+        klass[rows] = self._classify(rows)
+        self._ranking = ranking
+        self._blocked = numpy.zeros(table.capacity, numpy.uint8)
+        self._object_version, self._epoch = table.object_version, table.columns.epoch
+        self._block(None)
+        ranking.bind(klass, self._blocked, self._class_score)
+        if self._needs_review:
+            self._review(ranking)
+        return ranking
+
+    def open_rows(self) -> Rows:
+        """The rows that the pod's own restriction leaves."""
+        if self.node_names is None:
+            return self.table.all_rows()
+        known = self.table.rows
+        return numpy.array(sorted(known[name] for name in self.node_names if name in known), numpy.intp)
+
+    def _classify(self, rows: Rows) -> NDArray[numpy.int32]:
+        """Each row's class; fills in the raw scores by class and the first base scores."""
+        columns = []
+        self._scorers = []
+        for scorer in self.framework.node_scorers:
+            raw = scorer.plugin.score_rows(self.cycle, rows)
+            if raw is not None and (raw.any() or scorer.is_normalized):
+                columns.append(raw)
+                self._scorers.append(scorer)
+        if len(rows) and columns and any((column != column[0]).any() for column in columns):
+            unique, classes = numpy.unique(numpy.stack(columns), axis=1, return_inverse=True)
+            self._class_raw = list(unique)
+            result = classes.reshape(-1).astype(numpy.int32)
+        else:
+            self._class_raw = [column[:1] for column in columns]
+            result = numpy.zeros(len(rows), numpy.int32)
+        count = len(self._class_raw[0]) if self._class_raw else 1
+        self._class_score = numpy.zeros(max(count, 1), numpy.int64)
+        self._needs_review = count > 1 and any(scorer.is_normalized for scorer in self._scorers)
+        if count:
+            self._class_score[:count] = self._base_scores(numpy.arange(count))
+        return result
+
+    def _base_scores(self, feasible: NDArray[numpy.intp]) -> NDArray[numpy.int64]:
+        """Weighted and normalised over the classes that are feasible; the others' scores do not matter."""
+        total = numpy.zeros(max(len(self._class_raw[0]), 1) if self._class_raw else 1, numpy.int64)
+        for scorer, raw in zip(self._scorers, self._class_raw, strict=True):
+            total[feasible] += scorer.weight * scorer.normalized(self.cycle, raw[feasible])
+        return total
+
+    def _review(self, ranking: Ranking) -> None:
+        """A class has lost its last feasible row or gained its first: normalise again."""
+        feasible = numpy.flatnonzero(numpy.array(ranking.class_counts()))
+        scores = self._base_scores(feasible)
+        if (scores[feasible] != self._class_score[feasible]).any():
+            self._class_score[:] = scores
+            ranking.rescore()
+            ranking.class_counts()  # the same classes are feasible: nothing more to review
+
+    def _block(self, changed: list[int] | None) -> None:
+        """Mark the changed rows (None: all) that a plugin or a nomination keeps the pod from."""
+        table = self.table
+        rows = table.all_rows() if changed is None else numpy.array(changed, numpy.intp)
+        if changed is None:
+            self._blocked[:] = 0
+        elif not len(rows):
+            return
+        self._blocked[rows] = 0
+        rows = rows[table.alive[rows] != 0]
+        for plugin in self.framework.pods_filters:
+            codes = plugin.filter_rows(self.cycle, rows)
+            if codes is not None:
+                self._blocked[rows[codes != 0]] = 1
+        self._nominations_version = table.nominations.version
+        if table.nominations:
+            for row in rows[self._blocked[rows] == 0]:
+                if not self.framework.fits_with_nominated(self.cycle, int(row)):
+                    self._blocked[row] = 1
+
+    # ---- pods elsewhere
+
+    def cluster_codes(self, cycle: Cycle) -> Mask | None:
+        """Rows that plugins refuse because of pods on other nodes (not 0). None: no plugin has anything to say."""
+        result: Mask | None = None
+        rows = self.table.all_rows()
+        for plugin in self.framework.cluster_filters:
+            codes = plugin.filter_rows(cycle, rows)
+            if codes is not None:
+                if result is None:
+                    result = numpy.zeros(self.table.capacity, numpy.uint8)
+                result[rows[codes != 0]] = 1
+        return result
+
+    def cluster_scores(self, cycle: Cycle, feasible: Rows) -> NDArray[numpy.int64] | None:
+        """What plugins add to the feasible rows because of pods on other nodes. None: nothing."""
+        result: NDArray[numpy.int64] | None = None
+        for scorer in self.framework.cluster_scorers:
+            raw = scorer.plugin.score_rows(cycle, feasible)
+            if raw is not None:
+                if result is None:
+                    result = numpy.zeros(self.table.capacity, numpy.int64)
+                result[feasible] += scorer.weight * scorer.normalized(cycle, raw)
+        return result
+
+
+def fitting_rows(ranking: Ranking) -> Rows:
+    """The rows that are not UNFIT, rising."""
+    return numpy.flatnonzero(numpy.frombuffer(ranking.scores(), numpy.int64) != UNFIT)
+
+
+#: What a template keeps is only for plugins of these scopes; others are asked for every pod.
+CACHED_SCOPES = (Scope.NODE, Scope.NODE_PODS)
