@@ -1,0 +1,87 @@
+"""The work queue: each key once, never two workers on one, delays and retries."""
+
+import asyncio
+
+import pytest
+
+from cybernetes.core.client.workqueue import ShutDown, WorkQueue
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_a_key_waits_once_and_comes_back_if_it_changed_while_it_was_worked_on(clock):
+    queue = WorkQueue(clock)
+    for _ in range(3):
+        queue.add("a")
+    assert len(queue) == 1
+    key = await queue.get()
+    queue.add("a")
+    queue.add("a")
+    assert len(queue) == 0, "not for a second worker"
+    queue.done(key)
+    assert len(queue) == 1
+    assert queue.metrics.adds == 2
+
+
+async def test_waiting_workers_are_woken_in_turn(clock):
+    queue = WorkQueue(clock)
+    got = []
+
+    async def work():
+        got.append(await queue.get())
+
+    workers = [asyncio.create_task(work()) for _ in range(2)]
+    await asyncio.sleep(0)
+    queue.add("a")
+    queue.add("b")
+    await asyncio.gather(*workers)
+    assert sorted(got) == ["a", "b"]
+
+
+async def test_a_cancelled_worker_passes_its_wake_up_on(clock):
+    queue = WorkQueue(clock)
+    first, second = asyncio.create_task(queue.get()), asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.add("a")
+    first.cancel()
+    assert await asyncio.wait_for(second, 1) == "a"
+
+
+async def test_the_earliest_delay_counts(clock):
+    queue = WorkQueue(clock)
+    queue.add_after("a", 10)
+    queue.add_after("a", 3)
+    queue.add_after("b", 5)
+    queue.add_after("a", 7)
+    assert (queue.delayed, len(queue)) == (2, 0)
+    times = {}
+    for _ in range(2):
+        key = await queue.get()
+        times[key] = clock.monotonic()
+        queue.done(key)
+    assert times == {"a": 3, "b": 5}
+    await asyncio.sleep(60)
+    assert len(queue) == 0, "a delayed key comes once"
+
+
+async def test_retries_double_up_to_the_maximum_and_start_over_when_forgotten(clock):
+    queue = WorkQueue(clock, base_s=1, max_s=10)
+    delays = [queue.retry("a") for _ in range(6)]
+    assert delays == [1, 2, 4, 8, 10, 10]
+    assert queue.failures("a") == 6
+    queue.forget("a")
+    assert queue.retry("a") == 1
+    assert queue.metrics.retries == 7
+
+
+async def test_shut_down_ends_workers_and_forgets_what_waits(clock):
+    queue = WorkQueue(clock)
+    waiting = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.add_after("a", 1)
+    queue.shut_down()
+    with pytest.raises(ShutDown):
+        await waiting
+    queue.add("b")
+    await asyncio.sleep(5)
+    assert len(queue) == 0
