@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from cybernetes.services.kubelet.cgroups import PERIOD_US, quota_us, shares
 from cybernetes.services.kubelet.runtimes.interface import ContainerConfig, Mount, SandboxConfig, SecurityContext
@@ -20,6 +23,7 @@ SANDBOX = "io.cybernetes.sandbox"
 IMAGE = "io.cybernetes.image"
 LOG_PATH = "io.cybernetes.log"
 LOG_DIRECTORY = "io.cybernetes.logs"
+PORTS = "io.cybernetes.ports"
 SHARES_PID = "io.cybernetes.shares-pid"
 STOP_SIGNAL = "io.cybernetes.stop-signal"
 
@@ -46,6 +50,7 @@ def sandbox_labels(config: SandboxConfig, node: str) -> dict[str, str]:
         ATTEMPT: str(config.attempt),
         LOG_DIRECTORY: str(config.log_directory),
         SHARES_PID: str(config.shares_pid_namespace),
+        PORTS: orjson.dumps([astuple(mapping) for mapping in config.port_mappings]).decode(),
     }
 
 

@@ -17,6 +17,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from cybernetes.core.clock import Clock
 from cybernetes.core.kubelet.observed import ContainerState, ContainerStatus, SandboxStatus
 from cybernetes.services.kubelet.cgroups import Cgroups, lowest_oom_score
@@ -35,6 +37,7 @@ from cybernetes.services.kubelet.runtimes.interface import (
     ExecResult,
     Image,
     NotFound,
+    PortMapping,
     Runtime,
     RuntimeFailure,
     RuntimeStatus,
@@ -99,7 +102,20 @@ class DockerRuntime:
 
     async def configure_network(self, pod_cidrs: Sequence[str]) -> None:
         await self._network.configure(pod_cidrs)
+        if pod_cidrs:
+            await self._attach_again()
         self._network_ready = bool(pod_cidrs)
+
+    async def _attach_again(self) -> None:
+        """After a restart: open the host ports of the pods that run, take cables down whose sandbox is gone."""
+        known = set()
+        for sandbox in await self._find("sandbox"):
+            if not sandbox["State"]["Running"] or sandbox["HostConfig"]["NetworkMode"] == "host":
+                continue
+            known.add(sandbox["Id"])
+            mappings = [PortMapping(*mapping) for mapping in orjson.loads(sandbox["Config"]["Labels"][configs.PORTS])]
+            await self._network.attach(sandbox["Id"], f"/proc/{sandbox['State']['Pid']}/ns/net", mappings)
+        await self._network.reconcile(known)
 
     async def _listen(self) -> None:
         async for event in listen(self._engine, self._node):

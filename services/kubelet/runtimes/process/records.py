@@ -39,6 +39,8 @@ class SandboxRecord:
     host_pid: bool
     host_ipc: bool
     shares_pid_namespace: bool
+    #: (host port, container port, protocol, host address) each.
+    port_mappings: list[list[Any]]
     pid: int = 0
     ticks: int = 0
     boot: str = ""

@@ -93,6 +93,8 @@ class ProcessRuntime:
 
     async def configure_network(self, pod_cidrs: Sequence[str]) -> None:
         await self._network.configure(pod_cidrs)
+        if pod_cidrs:
+            await self._sandboxes.attach_again()
         self._network_ready = bool(pod_cidrs)
 
     # Sandboxes

@@ -11,13 +11,14 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 
 from cybernetes.core.clock import Clock
 from cybernetes.core.kubelet.observed import SandboxStatus
 from cybernetes.services.kubelet.cgroups import Cgroups
 from cybernetes.services.kubelet.network import NetworkFailure, PodNetwork
-from cybernetes.services.kubelet.runtimes.interface import NotFound, RuntimeFailure, SandboxConfig
+from cybernetes.services.kubelet.runtimes.interface import NotFound, PortMapping, RuntimeFailure, SandboxConfig
 from cybernetes.services.kubelet.runtimes.process import shim, specs
 from cybernetes.services.kubelet.runtimes.process.processes import Process, start_ticks
 from cybernetes.services.kubelet.runtimes.process.records import Records, SandboxRecord, identifier
@@ -56,6 +57,14 @@ class Sandboxes:
                 sandbox.is_stopped = True
                 self._records.save(sandbox)
 
+    async def attach_again(self) -> None:
+        """After a restart: open the host ports of those that run, and take cables down whose sandbox is gone."""
+        running = [item for item in self._sandboxes.values() if not item.is_stopped and not item.host_network]
+        for sandbox in running:
+            mappings = [PortMapping(*mapping) for mapping in sandbox.port_mappings]
+            await self._network.attach(sandbox.id, f"/proc/{sandbox.pid}/ns/net", mappings)
+        await self._network.reconcile({sandbox.id for sandbox in running})
+
     def release(self) -> None:
         """Let go of the descriptors; the sandboxes go on."""
         for holder in self._holders.values():
@@ -83,6 +92,7 @@ class Sandboxes:
             host_pid=config.host_pid,
             host_ipc=config.host_ipc,
             shares_pid_namespace=config.shares_pid_namespace,
+            port_mappings=[list(astuple(mapping)) for mapping in config.port_mappings],
             pid=started.pid,
             ticks=start_ticks(started.pid),
             boot=self._boot,
