@@ -10,7 +10,16 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from cybernetes.core.objects import Object, uid_of
+from cybernetes.core.objects import (
+    CSI_NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    STORAGE_CLASSES,
+    VOLUME_ATTACHMENTS,
+    Gvr,
+    Object,
+    uid_of,
+)
 
 POD = "Pod"
 NODE = "Node"
@@ -26,6 +35,20 @@ RESOURCE_SLICE = "resource.k8s.io/ResourceSlice"
 DEVICE_CLASS = "resource.k8s.io/DeviceClass"
 POD_GROUP = "scheduling.k8s.io/PodGroup"
 ANY = "*"
+
+#: Of what is observed beside pods and nodes: which wakes pods, and by what name.
+RESOURCES: Mapping[Gvr, str] = {
+    PERSISTENT_VOLUMES: PERSISTENT_VOLUME,
+    PERSISTENT_VOLUME_CLAIMS: PERSISTENT_VOLUME_CLAIM,
+    STORAGE_CLASSES: STORAGE_CLASS,
+    CSI_NODES: CSI_NODE,
+    VOLUME_ATTACHMENTS: VOLUME_ATTACHMENT,
+    Gvr("storage.k8s.io", "v1", "csidrivers"): CSI_DRIVER,
+    Gvr("storage.k8s.io", "v1", "csistoragecapacities"): CSI_STORAGE_CAPACITY,
+    Gvr("resource.k8s.io", "v1", "resourceclaims"): RESOURCE_CLAIM,
+    Gvr("resource.k8s.io", "v1", "resourceslices"): RESOURCE_SLICE,
+    Gvr("resource.k8s.io", "v1", "deviceclasses"): DEVICE_CLASS,
+}
 
 
 class Action(enum.IntFlag):

@@ -17,7 +17,7 @@ from cybernetes.core.scheduling.cycle import Cycle
 from cybernetes.core.scheduling.diagnosis import Diagnosis
 from cybernetes.core.scheduling.events import ANYTHING, EventHint
 from cybernetes.core.scheduling.handle import Handle
-from cybernetes.core.scheduling.interface import SCORE_MAX, Code, Plugin, PreFilterResult, Scope, Status
+from cybernetes.core.scheduling.interface import SCORE_MAX, Code, NominatedNode, Plugin, PreFilterResult, Scope, Status
 from cybernetes.core.scheduling.nodeinfo import NodeInfo
 from cybernetes.core.scheduling.plugins.balancedallocation import NodeResourcesBalancedAllocation
 from cybernetes.core.scheduling.plugins.noderesourcesfit import NodeResourcesFit
@@ -205,6 +205,17 @@ class Framework:
 
     # ---- one node
 
+    def accepts(self, cycle: Cycle, row: int) -> bool:
+        """Whether the pod may go to one node, also beside the pods nominated there."""
+        template = self.template(cycle)
+        if template.refusal is not None:
+            return False
+        if template.node_names is not None and self.table.at(row).name not in template.node_names:
+            return False
+        if self._run_own_pre_filters(cycle)[1] is not None:
+            return False
+        return self.filter_row(cycle, row) is None and self.fits_with_nominated(cycle, row)
+
     def filter_row(self, cycle: Cycle, row: int) -> Status | None:
         """Ask every filter about one node, as it is now; the first refusal."""
         rows = numpy.array([row], numpy.intp)
@@ -303,6 +314,37 @@ class Framework:
             self._score_one_by_one(cycle, rows, extra, [scorer])
             scores[scorer.plugin.name] = extra[rows]
         return scores
+
+    # ---- after the choice
+
+    def post_filter(self, cycle: Cycle, diagnosis: Diagnosis) -> tuple[NominatedNode | None, Status]:
+        """Ask the plugins in turn to make room, until one has."""
+        reasons: list[str] = []
+        nominated: NominatedNode | None = None
+        for plugin in self.points["postFilter"]:
+            found, status = self._ask(plugin, plugin.post_filter, cycle, diagnosis)
+            if status.is_success or status.code is Code.ERROR:
+                return found, status.of(plugin.name)
+            nominated = found if found is not None else nominated
+            reasons.extend(status.reasons)
+        return nominated, Status(Code.UNSCHEDULABLE, tuple(reasons))
+
+    def reserve(self, cycle: Cycle, node_name: str) -> Status | None:
+        """Let plugins take what the placement needs; a refusal undoes all of it."""
+        for plugin in self.points["reserve"]:
+            status: Status | None = self._ask(plugin, plugin.reserve, cycle, node_name)
+            if status is not None and not status.is_success:
+                self.unreserve(cycle, node_name)
+                return status.of(plugin.name)
+        return None
+
+    def unreserve(self, cycle: Cycle, node_name: str) -> None:
+        for plugin in reversed(self.points["reserve"]):
+            self._ask(plugin, plugin.unreserve, cycle, node_name)
+
+    def post_bind(self, cycle: Cycle, node_name: str) -> None:
+        for plugin in self.points["postBind"]:
+            self._ask(plugin, plugin.post_bind, cycle, node_name)
 
     # ---- refusals
 

@@ -25,7 +25,7 @@ of the second, and the one that your own plugins have.
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy
@@ -35,6 +35,7 @@ from cybernetes.core.objects import Object
 
 if TYPE_CHECKING:
     from cybernetes.core.scheduling.cycle import Cycle
+    from cybernetes.core.scheduling.diagnosis import Diagnosis
     from cybernetes.core.scheduling.events import EventHint
     from cybernetes.core.scheduling.nodeinfo import NodeInfo
     from cybernetes.core.scheduling.queue import QueuedPod
@@ -142,7 +143,7 @@ class FilterPlugin(Plugin, Protocol):
 
 
 class PostFilterPlugin(Plugin, Protocol):
-    def post_filter(self, cycle: Cycle, statuses: Mapping[str, Status]) -> tuple[NominatedNode | None, Status]: ...
+    def post_filter(self, cycle: Cycle, diagnosis: Diagnosis) -> tuple[NominatedNode | None, Status]: ...
 
 
 class PreScorePlugin(Plugin, Protocol):

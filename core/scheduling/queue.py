@@ -8,7 +8,8 @@
 
 - *active*: in the order of the queue-sort plugin.
 - *backoff*: pods that were tried and refused wait 1 s, doubled with every refusal up to 10 s, before they are active
-  again. When nothing is active, the pod whose backoff ends first is taken at once: idle is no use to anyone.
+  again. When nothing is active, the refused pod whose backoff ends first is taken at once: idle is no use to anyone.
+  A pod whose attempt failed (an error, not a decision) always waits: it may be the API server that is unwell.
 - *unschedulable*: wait for an event that a plugin which refused them says may help (``events``), or five minutes.
 - *gated*: refused by a pre-enqueue plugin.
 
@@ -28,6 +29,7 @@ from cybernetes.core.clock import Clock
 from cybernetes.core.objects import Object, uid_of
 from cybernetes.core.scheduling.events import ClusterEvent, EventHint
 from cybernetes.core.scheduling.interface import Status
+from cybernetes.core.scheduling.podshape import PodShape
 
 INITIAL_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 10.0
@@ -58,6 +60,7 @@ class QueuedPod:
         "priority",
         "refusals",
         "refusing_plugins",
+        "shape",
         "since_s",
         "ticket",
         "timestamp_s",
@@ -81,6 +84,8 @@ class QueuedPod:
         self.place = ACTIVE
         self.since_s = now_s
         self.gate: Status | None = None
+        #: What the pod has in common with others, kept by whoever places it.
+        self.shape: PodShape | None = None
         self.ticket = 0
         self.events_from = 0
 
@@ -114,6 +119,7 @@ class SchedulingQueue:
         #: Heaps hold entries that may be out of date: an entry counts while its ticket is the pod's.
         self._active: list[tuple[Any, int, QueuedPod]] = []
         self._backoff: list[tuple[float, int, QueuedPod]] = []
+        self._error_backoff: list[tuple[float, int, QueuedPod]] = []
         self._unschedulable: dict[str, QueuedPod] = {}
         self._tickets = itertools.count(1)
         self._events: deque[ClusterEvent] = deque()
@@ -194,6 +200,17 @@ class SchedulingQueue:
         """The pod is placed, or nobody's concern any more: it leaves the queue."""
         self.remove(uid)
 
+    def put_back(self, queued: QueuedPod) -> None:
+        """A pod that had left as placed could not be bound: it is tried again after a backoff."""
+        if queued.uid in self._pods:
+            return
+        self._pods[queued.uid] = queued
+        queued.place = IN_FLIGHT
+        self.counts[IN_FLIGHT] += 1
+        self._in_flight += 1
+        queued.events_from = self._events_before + len(self._events)
+        self.refused(queued, is_error=True)
+
     def refused(
         self,
         queued: QueuedPod,
@@ -246,21 +263,25 @@ class SchedulingQueue:
     def flush(self) -> None:
         """Move what has waited long enough."""
         now_s = self._clock.monotonic()
-        while self._backoff and self._backoff[0][0] <= now_s:
-            queued = self._take(self._backoff, BACKOFF, until_s=now_s)
-            if queued is not None:
-                self._enter(queued)
+        for heap in (self._backoff, self._error_backoff):
+            while heap and heap[0][0] <= now_s:
+                queued = self._take(heap, BACKOFF, until_s=now_s)
+                if queued is not None:
+                    self._enter(queued)
         if self._unschedulable and now_s - self._first_since() >= self._unschedulable_max_s:
-            for queued in list(self._unschedulable.values()):  # in the order in which they came
-                if now_s - queued.since_s < self._unschedulable_max_s:
+            for waiting in list(self._unschedulable.values()):  # in the order in which they came
+                if now_s - waiting.since_s < self._unschedulable_max_s:
                     break
-                self._wake(queued)
+                self._wake(waiting)
 
     def next_time(self) -> float | None:
         """When ``pop`` may give something that it does not give now (Clock.monotonic); None: only after an event."""
-        while self._backoff and self._backoff[0][2].ticket != self._backoff[0][1]:
-            heapq.heappop(self._backoff)
-        times = [self._backoff[0][0]] if self._backoff else []
+        times = []
+        for heap in (self._backoff, self._error_backoff):
+            while heap and heap[0][2].ticket != heap[0][1]:
+                heapq.heappop(heap)
+            if heap:
+                times.append(heap[0][0])
         if self._unschedulable:
             times.append(self._first_since() + self._unschedulable_max_s)
         return min(times, default=None)
@@ -299,8 +320,9 @@ class SchedulingQueue:
 
     def _push_backoff(self, queued: QueuedPod) -> None:
         self._move(queued, BACKOFF)
-        heapq.heappush(self._backoff, (queued.backoff_until_s, queued.ticket, queued))
-        _compact(self._backoff, self.counts[BACKOFF])
+        heap = self._error_backoff if queued.consecutive_errors else self._backoff
+        heapq.heappush(heap, (queued.backoff_until_s, queued.ticket, queued))
+        _compact(heap, self.counts[BACKOFF])
 
     def _move(self, queued: QueuedPod, place: str | None) -> None:
         self.counts[queued.place] -= 1

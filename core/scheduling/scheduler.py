@@ -24,6 +24,7 @@ from cybernetes.core.scheduling.framework import Found, Framework
 from cybernetes.core.scheduling.handle import Handle
 from cybernetes.core.scheduling.nodeinfo import NodeInfo, PodRecord
 from cybernetes.core.scheduling.nodetable import NodeTable
+from cybernetes.core.scheduling.plugins.defaultbinder import Write
 from cybernetes.core.scheduling.plugins.registry import Factory
 from cybernetes.core.scheduling.podshape import PodShape, shape_key
 from cybernetes.core.scheduling.profile import Profile
@@ -57,17 +58,19 @@ class Scheduler:
         plugins: Mapping[str, Factory] | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
+        write_binding: Write | None = None,
     ) -> None:
         """``pods`` that have a node count there. ``profile`` may be an entry of KubeSchedulerConfiguration's profiles.
 
         ``objects``: namespaces, services, volumes and so on, by Gvr. ``plugins``: factories of your own, by name.
+        ``write_binding`` is for who binds pods for real.
         ``random`` draws among equally good nodes; seed it to get the same placements again. Raises NodeError,
         QuantityError and ProfileError for what cannot be understood.
         """
         random = random or Random()
         self.table = NodeTable(int.from_bytes(random.token(8), "big"))
         self.cluster = Cluster(objects)
-        self.handle = Handle(self.table, self.cluster, clock or SystemClock(), random)
+        self.handle = Handle(self.table, self.cluster, clock or SystemClock(), random, write_binding)
         if profile is None:
             profile = Profile()
         elif not isinstance(profile, Profile):
@@ -138,11 +141,15 @@ class Scheduler:
 
     def find(self, pod: Object, shape: PodShape | None = None) -> Found:
         """Where the pod would go now; nothing is counted."""
-        return self.framework.place(Cycle(pod, shape or self.shape(pod), self.table, self.cluster))
+        return self.framework.place(self.cycle(pod, shape or self.shape(pod)))
+
+    def cycle(self, pod: Object, shape: PodShape) -> Cycle:
+        """An attempt to place the pod, for a framework."""
+        return Cycle(pod, shape, self.table, self.cluster)
 
     def explain(self, pod: Object) -> Explanation:
         """Every node: refused by which plugin and why, or scored by which plugin with what. Nothing is counted."""
-        return explain(self.framework, Cycle(pod, self.shape(pod), self.table, self.cluster))
+        return explain(self.framework, self.cycle(pod, self.shape(pod)))
 
     def assume(self, pod: Object, shape: PodShape, node_name: str) -> PodRecord:
         """Count a pod on a node before it is bound. It must not count anywhere yet."""
