@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cybernetes.core.admission.registry import PLUGINS
 from cybernetes.core.api.registry import Registry, builtin
 from cybernetes.core.api.resource import Resource
 from cybernetes.core.auth import rbac, tokens
@@ -23,20 +24,35 @@ from cybernetes.core.auth.attributes import chain as authorizers
 from cybernetes.core.auth.keys import Key
 from cybernetes.core.auth.user import User
 from cybernetes.core.clock import Clock, Random
-from cybernetes.core.objects import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, Gvr
+from cybernetes.core.objects import (
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    NAMESPACES,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICES,
+    Gvr,
+)
 from cybernetes.core.store.cached import EVERYTHING, Change
 from cybernetes.core.store.interface import Store, StoreError
+from cybernetes.services.apiserver import namespaces
 from cybernetes.services.apiserver.admitting import Admitting
+from cybernetes.services.apiserver.allocation.addresses import Addresses
+from cybernetes.services.apiserver.allocation.ports import NodePorts
+from cybernetes.services.apiserver.allocation.services import Allocator
 from cybernetes.services.apiserver.authentication import Authentication
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.bootstrap import bootstrap
 from cybernetes.services.apiserver.chain import Chain
 from cybernetes.services.apiserver.health import Health
 from cybernetes.services.apiserver.inflight import InFlight
+from cybernetes.services.apiserver.kubernetesservice import KubernetesService
 from cybernetes.services.apiserver.nonresource import Pages
 from cybernetes.services.apiserver.routes import Routes
 from cybernetes.services.apiserver.server import HttpServer, Limits
 from cybernetes.services.apiserver.storage import Reader, Storage
+from cybernetes.services.apiserver.subresources import table
+from cybernetes.services.apiserver.subresources.streams import Nodes
 from cybernetes.services.common.metrics import CONTENT_TYPE, Metrics, process_metrics
 
 log = logging.getLogger(__name__)
@@ -86,6 +102,8 @@ class Config:
     #: Token -> user, from a token file.
     static_tokens: Mapping[str, User] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    #: How kubelets are reached: our client certificate, the authority of theirs. None: plain HTTP, for tests.
+    kubelet_tls: ssl.SSLContext | None = None
     stop_grace_s: float = 5.0
 
 
@@ -125,14 +143,20 @@ class ApiServer:
             )
         self.issuer = issuer
         self.service_accounts = service_accounts
+        self.allocator = Allocator(
+            Addresses(self.storage, self.registry, clock, random),
+            NodePorts(self.storage, clock, random, *config.node_ports),
+        )
         self.backend = Backend(
             storage=self.storage,
             registry=self.registry,
             clock=clock,
             random=random,
             authorize=self.authorize,
-            admitting=Admitting(_plugins(), Reader(self.storage, clock)),
+            admitting=Admitting(PLUGINS, self.storage, Reader(self.storage, clock, random, self.authorize)),
+            hooks={SERVICES: self.allocator.hooks(), NAMESPACES: namespaces.HOOKS},
         )
+        self._published: KubernetesService | None = None
         self.authentication = Authentication(self.storage, service_accounts, config.static_tokens, clock)
         self._requests = self.metrics.counter(
             "apiserver_request_total",
@@ -155,7 +179,8 @@ class ApiServer:
         pages = Pages(
             self.registry, self.health, issuer, lambda: (CONTENT_TYPE, self.metrics.text()), self._external_address
         )
-        self.chain = Chain(self.backend, Routes({}), self.authentication, pages, in_flight, self._observe)
+        special = table.special(self.rbac, self.authentication, issuer, service_accounts, Nodes(config.kubelet_tls))
+        self.chain = Chain(self.backend, Routes(special), self.authentication, pages, in_flight, self._observe)
         self.http = HttpServer(self.chain.serve, self.chain.describe, clock, config.limits)
         self._is_started = False
 
@@ -168,14 +193,24 @@ class ApiServer:
         self.health.add("etcd", self._store_answers)
         self.health.add("informer-sync", _is_healthy, paths=("/readyz",))
         self.health.add("shutdown", self._is_not_stopping, paths=("/readyz",))
+        await self.allocator.repair(self.backend)
         for listener in self._listeners:
             context = listener.tls.context() if listener.tls is not None else None
             self.ports.append(await self.http.listen(listener.host, listener.port, context))
         self._is_started = True
+        if self.config.service_cidrs and self.config.advertise_address:
+            port = self.config.advertise_port or (self.ports[0] if self.ports else 443)
+            published = KubernetesService(
+                self.backend, self.config.service_cidrs[0], self.config.advertise_address, port
+            )
+            await published.publish()
+            self._published = published
 
     async def stop(self) -> None:
         if self._is_started:
             self._is_started = False
+            if self._published is not None:
+                await self._published.withdraw()
             await self.http.stop(self.config.stop_grace_s)
         await self.storage.stop()
 
@@ -229,11 +264,3 @@ class ApiServer:
 
 async def _is_healthy() -> str:
     return ""
-
-
-def _plugins() -> Sequence[object]:
-    try:
-        from cybernetes.core.admission.registry import PLUGINS
-    except ImportError:
-        return ()
-    return PLUGINS

@@ -6,9 +6,12 @@ presents and nobody accepts is a 401, never anonymous: a client with a wrong tok
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 import logging
 from collections.abc import Mapping
+from urllib.parse import unquote
 
 from cybernetes.core.auth import bearer, certificates, tokens
 from cybernetes.core.auth import user as users
@@ -24,6 +27,8 @@ from cybernetes.services.apiserver.storage import Storage
 log = logging.getLogger(__name__)
 
 _PREFIX = "impersonate-"
+#: How a browser, which cannot set headers for a WebSocket, presents a token: as one of the protocols that it offers.
+TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."
 
 
 class Authentication:
@@ -62,7 +67,7 @@ class Authentication:
                     raise unauthorized()
                 return user
         protocols = request.headers.get("sec-websocket-protocol")
-        if protocols and "base64url.bearer.authorization.k8s.io." in protocols:
+        if protocols and TOKEN_PROTOCOL in protocols:
             user = self._of_protocols(protocols)
             if user is None:
                 raise unauthorized()
@@ -101,12 +106,8 @@ class Authentication:
         return users.authenticated(user) if user is not None else None
 
     def _of_protocols(self, protocols: str) -> User | None:
-        """Browsers cannot set headers for WebSockets: the token is one of the protocols offered."""
-        import base64
-        import binascii
-
         for protocol in protocols.split(","):
-            encoded = protocol.strip().removeprefix("base64url.bearer.authorization.k8s.io.")
+            encoded = protocol.strip().removeprefix(TOKEN_PROTOCOL)
             if encoded != protocol.strip():
                 try:
                     token = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
@@ -126,7 +127,7 @@ def impersonated(user: User, request: HttpRequest, authorize: Authorize) -> User
     groups = request.all(_PREFIX + "group")
     uid = headers.get(_PREFIX + "uid", "")
     extra = {
-        _unescaped(name.removeprefix(_PREFIX + "extra-")): tuple(request.all(name))
+        unquote(name.removeprefix(_PREFIX + "extra-")): tuple(request.all(name))
         for name in headers
         if name.startswith(_PREFIX + "extra-")
     }
@@ -164,9 +165,3 @@ def impersonated(user: User, request: HttpRequest, authorize: Authorize) -> User
     if wanted == users.ANONYMOUS_NAME:
         return other.with_groups(users.UNAUTHENTICATED)
     return users.authenticated(other)
-
-
-def _unescaped(key: str) -> str:
-    from urllib.parse import unquote
-
-    return unquote(key)

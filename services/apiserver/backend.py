@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cybernetes.core.api.registry import Registry
 from cybernetes.core.api.resource import Context, Resource
@@ -17,20 +17,26 @@ from cybernetes.services.apiserver.storage import Storage
 if TYPE_CHECKING:
     from cybernetes.services.apiserver.admitting import Admitting
 
-#: Gives back what was taken for a write that then failed.
-Undo = Callable[[], Awaitable[None]]
+
+class Taken(Protocol):
+    """What a write has taken from elsewhere. One of the two is called: after the write, or when it failed."""
+
+    async def keep(self) -> None: ...
+
+    async def undo(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """What a kind needs beyond its strategy because it reaches for other objects: addresses of Services.
 
-    ``create`` and ``update`` run after admission, may change the object and return what undoes them. ``deleted`` runs
-    after the object is gone. ``holds`` says whether a deleted object must stay although no finalizer holds it.
+    ``create`` and ``update`` (which is given the old object too) run between admission and validation and may change
+    the object. ``deleted`` runs after the object is gone. ``holds`` says whether a deleted object must stay although no
+    finalizer holds it.
     """
 
-    create: Callable[[Backend, Call, Object], Awaitable[Undo | None]] | None = None
-    update: Callable[[Backend, Call, Object, Object], Awaitable[Undo | None]] | None = None
+    create: Callable[[Backend, Call, Object], Awaitable[Taken]] | None = None
+    update: Callable[[Backend, Call, Object, Object], Awaitable[Taken]] | None = None
     deleted: Callable[[Backend, Object], Awaitable[None]] | None = None
     holds: Callable[[Object], bool] | None = None
     #: Changes a copy of the object that is deleted before the deletion is recorded (a namespace becomes Terminating).

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cybernetes.core.api import codec, fielderror, schema
 from cybernetes.core.api.resource import Resource
 from cybernetes.core.errors import Cause, bad_request, invalid, unsupported_media_type
-from cybernetes.core.objects import Object
+from cybernetes.core.objects import Gvk, Object
 from cybernetes.services.apiserver.call import Call
 
 PROTOBUF = "application/vnd.kubernetes.protobuf"
@@ -20,6 +20,17 @@ def read(call: Call, resource: Resource) -> Object:
     validation = check_options(call, resource)
     obj: Object = call.obj if call.obj is not None else decode(call, resource)
     call.warnings += codec.check(resource, obj, b"" if _is_protobuf(call.content_type) else call.body, validation)
+    return obj
+
+
+def read_kind(call: Call, gvk: Gvk) -> Object:
+    """As ``read``, of a kind that is no resource: a Scale, a Binding, a TokenRequest."""
+    validation = check_options(call, call.resource)
+    obj: Object = call.obj if call.obj is not None else decode(call, call.resource, gvk.kind)
+    raw = b"" if _is_protobuf(call.content_type) else call.body
+    type_name = schema.load().type_name_of(gvk)
+    assert type_name is not None, f"{gvk} is not in the schema"
+    call.warnings += codec.check_type(type_name, gvk, obj, raw, validation)
     return obj
 
 

@@ -14,6 +14,8 @@ import orjson
 
 from cybernetes.core.api.registry import Registry
 from cybernetes.core.api.resource import Resource
+from cybernetes.core.auth.attributes import Authorize
+from cybernetes.core.clock import Clock, Random
 from cybernetes.core.errors import ApiError, internal, service_unavailable, timeout, too_large_revision
 from cybernetes.core.objects import Gvr, Object
 from cybernetes.core.store.cached import Header, HeaderOf, Selection
@@ -167,9 +169,11 @@ class Storage:
 class Reader:
     """The read-only view of the cluster that admission plugins are given."""
 
-    def __init__(self, storage: Storage, clock: object) -> None:
+    def __init__(self, storage: Storage, clock: Clock, random: Random, authorize: Authorize) -> None:
         self._storage = storage
         self.clock = clock
+        self.random = random
+        self.authorize = authorize
 
     def get(self, gvr: Gvr, namespace: str, name: str) -> Object | None:
         return self._storage.find(gvr, namespace, name)

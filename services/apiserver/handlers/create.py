@@ -40,19 +40,22 @@ async def create_object(backend: Backend, call: Call, resource: Resource, obj: O
     await backend.admitting.mutate(call, home, "CREATE", obj, None)
     if not metadata.get("name"):  # a plugin may only have given a generateName
         is_generated = objectmeta.generate_name(metadata, backend.random)
-    errors = home.strategy.validate_create(obj)
-    if errors:
-        raise as_api_error(home.gvr.group, home.kind, metadata.get("name", ""), errors)
-    await backend.admitting.validate(call, home, "CREATE", obj, None)
-    call.warnings += home.strategy.warnings(obj)
     hooks = backend.hooks_of(home)
-    undo = await hooks.create(backend, call, obj) if hooks.create is not None else None
+    taken = await hooks.create(backend, call, obj) if hooks.create is not None else None
     try:
-        return await _store(backend, call, resource, home, obj, is_generated)
+        errors = home.strategy.validate_create(obj)
+        if errors:
+            raise as_api_error(home.gvr.group, home.kind, metadata.get("name", ""), errors)
+        await backend.admitting.validate(call, home, "CREATE", obj, None)
+        call.warnings += home.strategy.warnings(obj)
+        item = await _store(backend, call, resource, home, obj, is_generated)
     except BaseException:
-        if undo is not None:
-            await undo()
+        if taken is not None:
+            await taken.undo()
         raise
+    if taken is not None:
+        await taken.keep()
+    return item
 
 
 async def _store(

@@ -123,7 +123,7 @@ async def delete_object(backend: Backend, call: Call, options: Options) -> Item 
             raise not_found(*call.group_resource, call.name)
         obj = current.decode()
         metadata = obj["metadata"]
-        _check_preconditions(call, options, metadata)
+        check_preconditions(call, options, metadata)
         if not is_admitted:
             is_admitted = True
             await backend.admitting.mutate(call, home, "DELETE", None, obj)
@@ -132,10 +132,10 @@ async def delete_object(backend: Backend, call: Call, options: Options) -> Item 
         if plan == "pending":
             return Item(resource, value=current.value, revision=current.revision)
         if plan == "wait" or (hooks.holds is not None and hooks.holds(obj)):
-            if hooks.deleting is not None:
-                hooks.deleting(obj)
             if plan != "wait":
                 objectmeta.mark_deleted(metadata, backend.clock.now())
+            if hooks.deleting is not None:
+                hooks.deleting(obj)
             del metadata["resourceVersion"]
             value = codec.encode(obj)
             if is_dry_run or value == current.value:
@@ -241,7 +241,8 @@ def _deleted(resource: Resource, home: Resource, current: Current, obj: Object) 
     return Document({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 
 
-def _check_preconditions(call: Call, options: Options, metadata: Object) -> None:
+def check_preconditions(call: Call, options: Options, metadata: Object) -> None:
+    """Raises ApiError 409 when the object is not the one that was meant."""
     if options.uid and options.uid != metadata.get("uid"):
         why = (
             f"the UID in the precondition ({options.uid}) does not match the UID in record ({metadata.get('uid')}). "
@@ -276,6 +277,11 @@ def read_options(call: Call) -> Options:
             content["propagationPolicy"] = call.option("propagationPolicy")
         if "orphanDependents" in call.query:
             content["orphanDependents"] = call.flag("orphanDependents")
+    return options_of(content)
+
+
+def options_of(content: Any) -> Options:
+    """Checked. Raises ApiError 400, 422."""
     if not isinstance(content, dict):
         raise bad_request("decoded object cannot be converted to DeleteOptions")
     kind = content.get("kind")

@@ -13,11 +13,11 @@ import orjson
 from cybernetes.core.api import codec, schema
 from cybernetes.core.client.interface import JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from cybernetes.core.errors import bad_request, failure, unsupported_media_type
-from cybernetes.core.objects import Object
+from cybernetes.core.objects import Gvk, Object
 from cybernetes.services.apiserver import body, objectmeta
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Call, Item
-from cybernetes.services.apiserver.handlers.update import Part, modify, stored_object
+from cybernetes.services.apiserver.handlers.update import modify, stored_object
 from cybernetes.services.apiserver.storage import Current
 
 _BUILT_IN = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH)
@@ -27,10 +27,9 @@ _OPERATIONS_MAX = 10_000
 
 
 async def patch_(backend: Backend, call: Call) -> Item:
-    """PATCH of an object or of its status."""
+    """PATCH of an object, of its status or of another part of it."""
     validation = body.check_options(call, call.resource)
     apply = patcher(call)
-    part: Part = "status" if call.subresource is not None and call.subresource.name == "status" else "object"
 
     def change(current: Current) -> Object:
         stored = stored_object(call, current)
@@ -45,11 +44,14 @@ async def patch_(backend: Backend, call: Call) -> Item:
         return new
 
     names_revision = b"resourceVersion" in call.body if call.obj is None else _names_revision(call.obj)
-    return await modify(backend, call, change, part=part)
+    return await modify(backend, call, change)
 
 
-def patcher(call: Call) -> Callable[[Object], Object]:
-    """The function that the body stands for. Raises ApiError 400, 413, 415."""
+def patcher(call: Call, kind: Gvk | None = None) -> Callable[[Object], Object]:
+    """The function that the body stands for. ``kind`` is of what it patches, the resource's without one.
+
+    Raises ApiError 400, 413, 415.
+    """
     from cybernetes.core.api import patch  # late: a server that only reads never needs it
 
     resource = call.resource
@@ -76,7 +78,10 @@ def patcher(call: Call) -> Callable[[Object], Object]:
         raise bad_request("error decoding patch: the patch must be a JSON object")
     if media_type == MERGE_PATCH:
         return lambda stored: patch.apply_merge_patch(stored, content)
-    node = schema.load().type(resource.type_name)
+    known = schema.load()
+    type_name = resource.type_name if kind is None else known.type_name_of(kind)
+    assert type_name is not None
+    node = known.type(type_name)
     return lambda stored: patch.apply_strategic_merge_patch(stored, content, node)
 
 

@@ -8,12 +8,12 @@ finalizer deletes it.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from cybernetes.core.api import codec
-from cybernetes.core.api.fielderror import as_api_error
-from cybernetes.core.api.resource import Resource
+from cybernetes.core.api import codec, strategies
+from cybernetes.core.api.fielderror import FieldError, as_api_error
+from cybernetes.core.api.resource import Context, Resource
 from cybernetes.core.errors import Cause, conflict, invalid, not_found, server_timeout
 from cybernetes.core.objects import Object
 from cybernetes.core.store.interface import Conflict
@@ -23,9 +23,6 @@ from cybernetes.services.apiserver.call import Call, Item
 from cybernetes.services.apiserver.handlers.create import create_object
 from cybernetes.services.apiserver.storage import Current
 
-#: Which part of an object a request may change.
-Part = Literal["object", "status"]
-
 #: A change makes the new object, in the version of the request, of what is stored. The result is changed further.
 Change = Callable[[Current], Object]
 
@@ -33,14 +30,13 @@ _ATTEMPTS_MAX = 20
 
 
 async def update(backend: Backend, call: Call) -> Item:
-    """PUT of an object or of its status."""
+    """PUT of an object, of its status or of another part of it."""
     resource = call.resource
     sent = body.read(call, resource)
     metadata = objectmeta.metadata_of(sent)
     objectmeta.match_name(metadata, call.name)
     objectmeta.match_namespace(metadata, call.namespace)
-    part: Part = "status" if call.subresource is not None and call.subresource.name == "status" else "object"
-    may_create = part == "object" and resource.strategy.allows_create_on_update
+    may_create = call.subresource is None and resource.strategy.allows_create_on_update
     current = await backend.storage.current(resource, call.namespace, call.name)
     if current is None:
         if not may_create:
@@ -57,7 +53,7 @@ async def update(backend: Backend, call: Call) -> Item:
         uses += 1
         return sent if uses == 1 or pristine is None else marshal.loads(pristine)
 
-    return await modify(backend, call, replace, part=part, current=current)
+    return await modify(backend, call, replace, current=current)
 
 
 def stored_object(call: Call, current: Current) -> Object:
@@ -66,23 +62,37 @@ def stored_object(call: Call, current: Current) -> Object:
     return obj if call.resource.from_storage is None else call.resource.from_storage(obj)
 
 
+class Rules(NamedTuple):
+    """What a change is held to: ``prepare`` restores what it may not touch, ``validate`` refuses what it may not be."""
+
+    prepare: Callable[[Object, Object, Context], None]
+    validate: Callable[[Object, Object], Sequence[FieldError]]
+
+
+def _rules(call: Call, home: Resource) -> Rules:
+    strategy = home.strategy
+    if call.subresource is None:
+        return Rules(strategy.prepare_update, strategy.validate_update)
+    part = strategies.PARTS.get((home.gvr.group, home.gvr.resource, call.subresource.name))
+    if part is None:
+        return Rules(strategy.prepare_status, strategy.validate_status)
+    return Rules(part.prepare, strategy.validate_status)
+
+
 async def modify(
-    backend: Backend,
-    call: Call,
-    change: Change,
-    *,
-    part: Part = "object",
-    current: Current | None = None,
-    prepare: bool = True,
+    backend: Backend, call: Call, change: Change, *, rules: Rules | None = None, current: Current | None = None
 ) -> Item:
     """Apply ``change`` to the object that ``call`` names until the store takes it.
 
-    ``prepare`` False is for changes that are the server's own (a binding, a grace period): they are validated, but not
-    held to what a client may change. Raises ApiError: 404, 409, 422, and 500 when others are always faster.
+    ``rules`` are by default those of the resource or of the call's subresource. Raises ApiError: 404, 409, 422, and 500
+    when others are always faster.
     """
     resource = call.resource
     storage = backend.storage
     home = storage.home(resource)
+    hooks = backend.hooks_of(home)
+    if rules is None:
+        rules = _rules(call, home)
     if current is None:
         current = await storage.current(resource, call.namespace, call.name)
     for _ in range(_ATTEMPTS_MAX):
@@ -91,45 +101,71 @@ async def modify(
         old = current.decode()
         new = change(current)
         required = _check_preconditions(call, home, new, old, current.revision)
-        new = await _prepared(backend, call, home, new, old, part, prepare)
-        undo = None
-        hooks = backend.hooks_of(home)
-        if hooks.update is not None and part == "object":
-            undo = await hooks.update(backend, call, new, old)
+        new = await _prepared(backend, call, home, new, old, rules)
+        taken = None
+        if hooks.update is not None and call.subresource is None:
+            taken = await hooks.update(backend, call, new, old)
         try:
+            await _validate(backend, call, home, new, old, rules)
             value = codec.encode(new)
-            if value == current.value:
-                return Item(resource, value=value, obj=new, revision=current.revision)
-            metadata = new["metadata"]
-            is_done = objectmeta.is_done(old["metadata"], metadata) and not (hooks.holds and hooks.holds(new))
-            if call.is_dry_run:
+            is_done = objectmeta.is_done(old["metadata"], new["metadata"]) and not (hooks.holds and hooks.holds(new))
+            if call.is_dry_run or (value == current.value and not is_done):
                 return Item(resource, value=value, obj=new, revision=current.revision)
             if is_done:
                 await storage.delete(home, call.namespace, call.name, current.revision)
-                undo = None
-                if hooks.deleted is not None:
-                    await hooks.deleted(backend, new)
-                return Item(resource, value=value, obj=new, revision=current.revision)
-            revision = await storage.put(home, call.namespace, call.name, value, current.revision)
-            undo = None
-            return Item(resource, value=value, obj=new, revision=revision)
+                revision = current.revision
+            else:
+                revision = await storage.put(home, call.namespace, call.name, value, current.revision)
+            if taken is not None:
+                await taken.keep()
+                taken = None
         except Conflict as error:
             if required:
                 raise conflict(*call.group_resource, call.name) from None
             found = error.current
             current = None if found is None else Current(found.value, found.mod_revision)
+            continue
         finally:
-            if undo is not None:
-                await undo()
+            if taken is not None:
+                await taken.undo()
+        if is_done and hooks.deleted is not None:
+            await hooks.deleted(backend, new)
+        return Item(resource, value=value, obj=new, revision=revision)
     raise server_timeout(*call.group_resource, call.verb)
 
 
-async def _prepared(
-    backend: Backend, call: Call, home: Resource, new: Object, old: Object, part: Part, prepare: bool
-) -> Object:
-    """The new object ready to be stored: defaulted, converted, prepared, admitted, validated."""
+async def rewrite(
+    backend: Backend, resource: Resource, namespace: str, name: str, change: Callable[[Object], None]
+) -> Item:
+    """A change of the server's own (a binding, a condition): not held to what a client may change.
+
+    ``change`` gets the stored object, in the storage version and with its resourceVersion, and changes it in place, or
+    raises. Raises ApiError 404, 500.
+    """
+    storage = backend.storage
+    home = storage.home(resource)
+    current = await storage.current(resource, namespace, name)
+    for _ in range(_ATTEMPTS_MAX):
+        if current is None:
+            raise not_found(resource.gvr.group, resource.gvr.resource, name)
+        obj = current.decode()
+        change(obj)
+        value = codec.encode(obj)
+        if value == current.value:
+            return Item(resource, value=value, obj=obj, revision=current.revision)
+        try:
+            revision = await storage.put(home, namespace, name, value, current.revision)
+        except Conflict as error:
+            found = error.current
+            current = None if found is None else Current(found.value, found.mod_revision)
+            continue
+        return Item(resource, value=value, obj=obj, revision=revision)
+    raise server_timeout(resource.gvr.group, resource.gvr.resource, "update")
+
+
+async def _prepared(backend: Backend, call: Call, home: Resource, new: Object, old: Object, rules: Rules) -> Object:
+    """The new object defaulted, converted, prepared, and admitted."""
     resource = call.resource
-    strategy = home.strategy
     metadata = objectmeta.metadata_of(new)
     objectmeta.match_namespace(metadata, call.namespace)
     resource.strategy.default(new)
@@ -138,17 +174,18 @@ async def _prepared(
         metadata = new["metadata"]
     objectmeta.carry_over(metadata, old["metadata"])
     metadata.pop("resourceVersion", None)
-    if prepare:
-        prepared = strategy.prepare_status if part == "status" else strategy.prepare_update
-        prepared(new, old, backend.context(call))
+    rules.prepare(new, old, backend.context(call))
     await backend.admitting.mutate(call, home, "UPDATE", new, old)
-    errors = strategy.validate_status(new, old) if part == "status" else strategy.validate_update(new, old)
+    return new
+
+
+async def _validate(backend: Backend, call: Call, home: Resource, new: Object, old: Object, rules: Rules) -> None:
+    errors = rules.validate(new, old)
     if errors:
         raise as_api_error(home.gvr.group, home.kind, call.name, errors)
     await backend.admitting.validate(call, home, "UPDATE", new, old)
-    if part == "object":
-        call.warnings += strategy.warnings(new)
-    return new
+    if call.subresource is None:
+        call.warnings += home.strategy.warnings(new)
 
 
 def _check_preconditions(call: Call, home: Resource, new: Object, old: Object, revision: int) -> bool:
