@@ -49,7 +49,7 @@ from cybernetes.core.store.wire import (
 )
 
 _BACKOFF_MIN_S = 0.01
-_BACKOFF_MAX_S = 0.5
+_BACKOFF_MAX_S = 0.1  # it is this machine: trying costs little, and everything waits
 _TAG_BITS = 64
 
 
@@ -67,6 +67,8 @@ class RemoteStore:
         self._tag = int.from_bytes(self._random.token(8), "big")
         self._channel: Channel | None = None
         self._connecting: asyncio.Task[Channel] | None = None
+        self._waiting_count = 0
+        self._last_error = "it does not answer"
         self._shared: SharedRevision | None = None
         self._known_revision = 1  # at least this has been reached
         self._is_closed = False
@@ -255,30 +257,37 @@ class RemoteStore:
         channel = self._channel
         if channel is not None and channel.is_open:
             return channel
-        loop = asyncio.get_running_loop()
-        delay = _BACKOFF_MIN_S
-        while True:
+        if self._is_closed:
+            raise Unavailable("the store's client is closed")
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+        self._waiting_count += 1
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await asyncio.shield(self._connecting)
+        except TimeoutError:
+            raise Unavailable(f"the store at {self.socket} cannot be reached: {self._last_error}") from None
+        except asyncio.CancelledError:
             if self._is_closed:
-                raise Unavailable("the store's client is closed")
-            if self._connecting is None or self._connecting.done():
-                self._connecting = loop.create_task(self._connect())
-                self._connecting.add_done_callback(_retrieve)
-            try:
-                async with asyncio.timeout_at(deadline):
-                    return await asyncio.shield(self._connecting)
-            except TimeoutError:
-                raise Unavailable(f"the store at {self.socket} does not answer") from None
-            except (OSError, ChannelLost) as error:
-                if loop.time() + delay >= deadline:
-                    raise Unavailable(f"the store at {self.socket} cannot be reached: {error}") from error
-            except asyncio.CancelledError:
-                if self._is_closed:
-                    raise Unavailable("the store's client is closed") from None
-                raise
-            await asyncio.sleep(self._random.jitter(delay, 0.5))
-            delay = min(delay * 2, _BACKOFF_MAX_S)
+                raise Unavailable("the store's client is closed") from None
+            raise
+        finally:
+            self._waiting_count -= 1
 
     async def _connect(self) -> Channel:
+        """Try until it succeeds or nobody waits any longer. One for all who wait: they go on at the same moment."""
+        delay = _BACKOFF_MIN_S
+        while True:
+            try:
+                return await self._connect_once()
+            except (OSError, ChannelLost, StoreError) as error:
+                self._last_error = str(error)
+            await asyncio.sleep(self._random.jitter(delay, 0.5))
+            delay = min(delay * 2, _BACKOFF_MAX_S)
+            if not self._waiting_count:
+                raise asyncio.CancelledError
+
+    async def _connect_once(self) -> Channel:
         loop = asyncio.get_running_loop()
         _, channel = await loop.create_unix_connection(lambda: Channel(self._timeout_s), str(self.socket))
         try:
@@ -291,12 +300,6 @@ class RemoteStore:
             self._shared = SharedRevision.open(self.socket)
         self._channel = channel
         return channel
-
-
-def _retrieve(connecting: asyncio.Task[Channel]) -> None:
-    """Whoever waited has the error; when all have given up it is not to be logged as lost."""
-    if not connecting.cancelled():
-        connecting.exception()
 
 
 def _result(operation: Put | Delete, result: tuple[Any, ...]) -> Record | Conflict:

@@ -184,7 +184,7 @@ async def test_a_watch_outlives_restarts(client: RemoteStore, server: StoreServe
 
 
 async def test_while_the_store_is_away(server: StoreServer, tmp_path: Path) -> None:
-    client = RemoteStore(tmp_path / "sock", timeout_s=0.2)
+    client = RemoteStore(tmp_path / "sock", timeout_s=0.5)
     await client.put(b"a", b"1", expected_revision=0)
     assert await client.current_revision() == 2
     await server.stop()
