@@ -6,11 +6,14 @@ object that have a subresource of their own are in ``PARTS``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from cybernetes.core.api.fielderror import FieldError
 from cybernetes.core.api.resource import Context, Strategy
 from cybernetes.core.api.strategies import apps, batch, cluster, core, extension, pods
+from cybernetes.core.api.validation import podupdate
+from cybernetes.core.api.validation.metadata import check_metadata_update
 from cybernetes.core.objects import Gvk, Object
 
 #: Kinds that are not listed are stored as they come.
@@ -24,15 +27,19 @@ ALL: Mapping[Gvk, Strategy] = {
 
 
 class Part(NamedTuple):
-    """A subresource by which a part of an object is changed: what it restores of the stored one."""
+    """A subresource by which a part of an object is changed: what it restores of the stored one, and what it refuses.
+    Both take the new object and the old."""
 
     prepare: Callable[[Object, Object, Context], None]
+    check: Callable[[Object, Object], Sequence[FieldError]]
 
 
 #: (group, resource, subresource) of what is neither ``status`` nor ``scale``.
 PARTS: Mapping[tuple[str, str, str], Part] = {
-    ("", "pods", "ephemeralcontainers"): Part(pods.prepare_ephemeral_containers),
-    ("", "pods", "resize"): Part(pods.prepare_resize),
-    ("", "namespaces", "finalize"): Part(core.prepare_finalize),
-    ("certificates.k8s.io", "certificatesigningrequests", "approval"): Part(cluster.prepare_approval),
+    ("", "pods", "ephemeralcontainers"): Part(pods.prepare_ephemeral_containers, podupdate.check_ephemeral_update),
+    ("", "pods", "resize"): Part(pods.prepare_resize, podupdate.check_resize),
+    ("", "namespaces", "finalize"): Part(core.prepare_finalize, check_metadata_update),
+    ("certificates.k8s.io", "certificatesigningrequests", "approval"): Part(
+        cluster.prepare_approval, check_metadata_update
+    ),
 }

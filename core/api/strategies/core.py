@@ -7,6 +7,8 @@ from cybernetes.core.api.defaulting.pods import default_pod
 from cybernetes.core.api.resource import Context, Strategy
 from cybernetes.core.api.strategies import pods, services
 from cybernetes.core.api.strategies.generic import build, copy_field, drop_unless_used
+from cybernetes.core.api.validation import podupdate
+from cybernetes.core.api.validation.pods import check_pod
 from cybernetes.core.clock import format_time
 from cybernetes.core.objects import Gvk, Object, clone
 
@@ -125,6 +127,9 @@ STRATEGIES: dict[Gvk, Strategy] = {
         on_create=pods.create,
         on_update=pods.update,
         on_status=pods.status,
+        check=check_pod,
+        check_update=podupdate.check_pod_update,
+        check_status=podupdate.check_pod_status,
         grace_period_s=pods.grace_period_s,
     ),
     _kind("PodTemplate"): build(

@@ -1,0 +1,16 @@
+"""What changed between two values, as messages about immutable fields show it: a unified diff of indented JSON."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Any
+
+
+def difference(old: Any, new: Any) -> str:
+    """Empty when nothing changed. Costs milliseconds: for errors only."""
+    lines = [json.dumps(value, indent=1, sort_keys=True).splitlines(keepends=True) for value in (old, new)]
+    for side in lines:
+        side[-1] += "\n"
+    result = list(difflib.unified_diff(*lines))
+    return "".join(result[2:])  # without the lines that name the files
