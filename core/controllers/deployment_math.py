@@ -218,11 +218,16 @@ def count_annotation(replica_set: Object, name: str) -> int | None:
 
 
 def new_set_replicas(deployment: Object, sets: Sequence[Object], new: Object) -> int:
-    """How many replicas the new set may have now."""
+    """How many replicas the new set may have now.
+
+    A set that has been told to shrink still counts with the pods that it has: upstream counts what it should have, and
+    for a moment there are more pods than the surge allows.
+    """
     wanted = replicas(deployment)
     if not is_rolling(deployment):
         return wanted
-    room = wanted + max_surge(deployment) - total_replicas(sets)
+    there = sum(max(replicas(one), status_count(one, "replicas")) for one in sets)
+    room = wanted + max_surge(deployment) - there
     return replicas(new) + max(0, min(room, wanted - replicas(new)))
 
 

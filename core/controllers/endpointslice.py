@@ -292,7 +292,10 @@ class _Family:
 
     @staticmethod
     def _hinted(one: Object, distribution: str | None) -> Object:
-        return {**one, "endpoints": [_with_hint(endpoint, distribution) for endpoint in one.get("endpoints") or ()]}
+        endpoints = one.get("endpoints")
+        return (
+            {**one, "endpoints": [_with_hint(endpoint, distribution) for endpoint in endpoints]} if endpoints else one
+        )
 
 
 def _with_hint(endpoint: Endpoint, distribution: str | None) -> Endpoint:
