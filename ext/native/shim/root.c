@@ -3,10 +3,14 @@
  * The order matters. The new root is made beside the old one and entered with pivot_root; the old one stays at /.host
  * until every mount has been made, so that targets are resolved inside the new root (a volume's symlink cannot lead
  * out of it) and sources outside. The host's own files are never changed: a mount point that does not exist is made
- * in the layer. Where the kernel refuses an overlay the root is the host's itself, and mount points must exist. */
+ * in the layer.
+ *
+ * In a user namespace the kernel refuses a layer over a root that has mounts in it. The new root is then put together in
+ * memory: a layer over each top folder that allows one, and the others as they are. */
 
 #include "shim.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -66,6 +70,67 @@ static void make_file(const char *path) {
     }
 }
 
+static bool is_own_tree(const char *name) {
+    static const char *own[] = {".", "..", "proc", "sys", "dev", "run", HOST + 1};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        if (!strcmp(name, own[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One top folder of the host in the new root: layered if the kernel allows, else the host's own. */
+static void layer_folder(const struct spec *spec, const char *name, const char *target) {
+    char upper[PATH_ROOM], work[PATH_ROOM], options[3 * PATH_ROOM], source[PATH_ROOM];
+    snprintf(upper, sizeof upper, "%s/upper/%s.upper", spec->root, name);
+    snprintf(work, sizeof work, "%s/upper/%s.work", spec->root, name);
+    snprintf(source, sizeof source, "/%s", name);
+    snprintf(options, sizeof options, "lowerdir=%s,upperdir=%s,workdir=%s,userxattr", source, upper, work);
+    if (mkdir(target, 0755) < 0 || mkdir(upper, 0755) < 0 || mkdir(work, 0755) < 0) {
+        fail("make directory", target);
+    }
+    if (mount("overlay", target, "overlay", 0, options) < 0) {
+        attach(source, target, NULL, MS_BIND | MS_REC, NULL);
+    }
+}
+
+static void assemble_root(const struct spec *spec, const char *root) {
+    static const char *own[] = {"proc", "sys", "dev", "run"};
+    char target[PATH_ROOM], link[PATH_ROOM], source[PATH_ROOM];
+    DIR *top = opendir("/");
+    if (!top) {
+        fail("read", "/");
+    }
+    for (struct dirent *entry; (entry = readdir(top));) {
+        struct stat stat;
+        snprintf(source, sizeof source, "/%s", entry->d_name);
+        if (is_own_tree(entry->d_name) || lstat(source, &stat) < 0) {
+            continue;
+        }
+        snprintf(target, sizeof target, "%s/%s", root, entry->d_name);
+        if (S_ISDIR(stat.st_mode)) {
+            layer_folder(spec, entry->d_name, target);
+        } else if (S_ISLNK(stat.st_mode)) {
+            ssize_t length = readlink(source, link, sizeof link - 1);
+            if (length > 0) {
+                link[length] = 0;
+                (void)!symlink(link, target);
+            }
+        }
+    }
+    closedir(top);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        snprintf(target, sizeof target, "%s/%s", root, own[i]);
+        if (mkdir(target, 0755) < 0) {
+            fail("make directory", target);
+        }
+    }
+    if (mount(root, root, NULL, MS_BIND | MS_REC, NULL) < 0) { /* pivot_root wants a mount point */
+        fail("mount", root);
+    }
+}
+
 static void enter_new_root(const struct spec *spec) {
     char path[PATH_ROOM], options[3 * PATH_ROOM];
     if (unshare(CLONE_NEWNS) < 0) {
@@ -84,7 +149,7 @@ static void enter_new_root(const struct spec *spec) {
     snprintf(options, sizeof options, "lowerdir=/,upperdir=%s/upper,workdir=%s/work%s", spec->root, spec->root,
              spec->user_namespace ? ",userxattr" : "");
     if (mount("overlay", path, "overlay", 0, options) < 0) {
-        attach("/", path, NULL, MS_BIND, NULL);
+        assemble_root(spec, path);
     }
     if (chdir(path) < 0) {
         fail("enter", path);
