@@ -40,7 +40,7 @@ class PodGarbageCollector:
         if new is None:
             return ()
         keys = []
-        if is_deleting(new):
+        if is_deleting(new) and (old is None or not is_deleting(old)):
             keys.append(_POD + key_of(new))
         if self._terminated_max > 0 and is_terminal(new) and (old is None or not is_terminal(old)):
             keys.append(_TERMINATED)

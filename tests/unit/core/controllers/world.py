@@ -303,7 +303,10 @@ class World:
             metadata["deletionTimestamp"] = format_time(self.now)
             if finalizers:
                 metadata["finalizers"] = finalizers
-            self.put(gvr, marked)
+            if "deletionTimestamp" in found["metadata"]:
+                metadata["deletionTimestamp"] = found["metadata"]["deletionTimestamp"]
+            if marked != found:
+                self.put(gvr, marked)
         else:
             self.drop(gvr, found)
 
