@@ -11,6 +11,8 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from cybernetes.core.controllers.endpoints import MANAGED_BY as MADE_BY
+from cybernetes.core.controllers.endpoints import MANAGER as ENDPOINTS_CONTROLLER
 from cybernetes.core.controllers.endpoints import repack
 from cybernetes.core.controllers.endpointslice import MANAGED_BY, SERVICE_NAME
 from cybernetes.core.controllers.interface import Create, Delete, Emit, Steps, Update, View, Watch, own_key
@@ -47,11 +49,17 @@ def _keys_of_slice(old: Object | None, new: Object | None, view: View) -> Iterab
     return keys
 
 
+def _keys_of_endpoints(old: Object | None, new: Object | None, view: View) -> Iterable[str]:
+    """Those that a controller makes for a Service with a selector are not mirrored: most changes are theirs."""
+    is_ours = all(labels_of(one).get(MADE_BY) == ENDPOINTS_CONTROLLER for one in (old, new) if one is not None)
+    return () if is_ours and new is not None else own_key(old, new, view)
+
+
 class EndpointSliceMirroring:
     name = "endpointslice-mirroring-controller"
     service_account = "endpointslicemirroring-controller"
     workers = 5
-    watches = (Watch(ENDPOINTS, own_key), Watch(SERVICES, own_key), Watch(ENDPOINT_SLICES, _keys_of_slice))
+    watches = (Watch(ENDPOINTS, _keys_of_endpoints), Watch(SERVICES, own_key), Watch(ENDPOINT_SLICES, _keys_of_slice))
 
     def __init__(self, addresses_max: int = 1000) -> None:
         self._addresses_max = addresses_max

@@ -172,6 +172,8 @@ class World:
         match action:
             case Emit():
                 self.events.append(action)
+            case Again() if action.after_s <= 0:
+                self.enqueue(controller, [action.key or key])
             case Again():
                 self.later(controller, action.key or key, action.after_s)
             case Get():
