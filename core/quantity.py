@@ -204,7 +204,8 @@ def _is_kept(text: str, digits: str, fraction: str, exponent: int, power: int, f
 
 def _scaled(number: int, exponent: int) -> int:
     """number * 10^exponent, rounded up."""
-    return number * 10**exponent if exponent >= 0 else -(-number // 10**-exponent)
+    power: int = 10 ** abs(exponent)
+    return number * power if exponent >= 0 else -(-number // power)
 
 
 def _divided_up(nanos: int, unit: int) -> int:

@@ -18,6 +18,7 @@ from cybernetes.core.api import jsonreader, schema, walk, yamlreader
 from cybernetes.core.api.resource import Resource
 from cybernetes.core.errors import ApiError, bad_request, request_too_large, unsupported_media_type
 from cybernetes.core.objects import Gvk, Object
+from cybernetes.ext.walk import count_colons, count_entries
 
 #: The largest body that is read, as upstream's MaxRequestBodyBytes.
 BODY_BYTES_MAX = 3 * 1024 * 1024
@@ -28,7 +29,6 @@ YAML = "application/yaml"
 MEDIA_TYPES = (JSON, YAML)
 
 _IS_JSON = re.compile(rb"\s*\{")
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _META_STRUCT = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
 
 
@@ -120,25 +120,6 @@ def encode(obj: Object) -> bytes:
     if metadata is None:
         del ordered["metadata"]
     return orjson.dumps(ordered)
-
-
-def count_colons(data: bytes) -> int:
-    """The colons outside strings of a JSON text: its entries, repeated ones included."""
-    return _STRINGS.sub(b"", data).count(b":")
-
-
-def count_entries(value: Any) -> int:
-    """The entries of all objects in a value."""
-    count = 0
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, dict):
-            count += len(item)
-            waiting.extend(item.values())
-        elif isinstance(item, list):
-            waiting.extend(item)
-    return count
 
 
 def _json(data: bytes, expected_kind: str) -> Any:

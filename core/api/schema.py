@@ -66,6 +66,7 @@ _CODES: dict[str, tuple[Kind, str]] = {
     "m": ("map", ""),
     "o": ("any", ""),
 }
+_MARKS: dict[str, Presence] = {"!": "always", "*": "keep", "?": "drop", "~": "always"}
 _ZEROS: dict[str, Any] = {
     "string": "",
     "integer": 0,
@@ -149,6 +150,11 @@ class Type:
         return self._fields
 
     @property
+    def kernel_fields(self) -> dict[str, Any]:
+        """Of an object: where ``walk`` keeps what its kernel made of the fields, one for all nodes of the type."""
+        return self._schema._kernel_fields.setdefault(self.name, {})
+
+    @property
     def items(self) -> Type:
         """Of a list: its elements. Of a map: its values. Raises TypeError for every other kind."""
         if self._items is None:
@@ -214,6 +220,7 @@ class Schema:
         self._types: dict[str, Type] = {}
         self._field_maps: dict[str, Mapping[str, Type]] = {}
         self._by_kind: dict[Gvk, str] | None = None
+        self._kernel_fields: dict[str, dict[str, Any]] = {}
 
     def __contains__(self, type_name: object) -> bool:
         return type_name in self._data
@@ -281,7 +288,7 @@ class Schema:
         node.declared_go_type = extras.get("go", "")
         mark = extras.get("p", "")
         if mark:
-            node.presence = {"!": "always", "*": "keep", "?": "drop", "~": "always"}[mark]
+            node.presence = _MARKS[mark]
             node.is_nullable = mark == "~"
         elif is_required or (node.kind == "object" and key in ("metadata", "spec", "status")):
             node.presence = "always"

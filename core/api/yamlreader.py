@@ -108,7 +108,7 @@ class _Reader:
                 raise MalformedYaml(f"yaml: unknown anchor '{event.anchor}' referenced")
             value, nodes = self._anchors[event.anchor]
             self._count(nodes)
-            self._place(clone(value) if isinstance(value, dict | list) else value, event)
+            self._place(clone({"": value})[""], event)
         return isinstance(event, yaml.DocumentEndEvent)
 
     def _count(self, nodes: int) -> None:
@@ -146,7 +146,7 @@ class _Reader:
             if value is _MERGE:
                 return
             if parent.key in parent.value:
-                line = event.start_mark.line + 1
+                line = event.start_mark.line + 1 if event.start_mark else 0
                 self.repeated.append(f'line {line}: key "{parent.key}" already set in map')
         elif parent.key == "<<":
             self._merge(parent, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 from cybernetes.core.api.defaulting.pods import default_claim_spec, default_template
 from cybernetes.core.api.defaulting.values import child, items, round_resources, set_all
@@ -13,7 +14,7 @@ NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
 #: How long a client stays with an endpoint under ClientIP affinity: three hours.
 CLIENT_IP_TIMEOUT_S = 10_800
 
-_VOLUME_SOURCES = {
+_VOLUME_SOURCES: dict[str, dict[str, Any]] = {
     "hostPath": {"type": ""},
     "rbd": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
     "iscsi": {"iscsiInterface": "default"},

@@ -116,8 +116,7 @@ def empty_status(type_name: str) -> Object:
 def copy_field(new: Object, old: Object, field: str) -> None:
     """Give ``new`` what ``old`` has, or has not, at ``field``."""
     if field in old:
-        value = old[field]
-        new[field] = clone(value) if isinstance(value, dict | list) else value
+        new.update(clone({field: old[field]}))
     else:
         new.pop(field, None)
 

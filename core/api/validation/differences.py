@@ -9,8 +9,9 @@ from typing import Any
 
 def difference(old: Any, new: Any) -> str:
     """Empty when nothing changed. Costs milliseconds: for errors only."""
-    lines = [json.dumps(value, indent=1, sort_keys=True).splitlines(keepends=True) for value in (old, new)]
-    for side in lines:
-        side[-1] += "\n"
-    result = list(difflib.unified_diff(*lines))
+    result = list(difflib.unified_diff(_lines(old), _lines(new)))
     return "".join(result[2:])  # without the lines that name the files
+
+
+def _lines(value: Any) -> list[str]:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").splitlines(keepends=True)
