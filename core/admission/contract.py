@@ -5,7 +5,8 @@
 2. They are synchronous decisions over what the caches know (``Reader``): they never wait, and keep no state of their
    own, so one instance serves every cluster of the process.
 3. What a Reader returns is shared: read it, never change it.
-4. Something that is missing but on its way (the default ServiceAccount of a new namespace) is refused with ``NotYet``:
+4. What has to be counted with a write is said by ``charge``, which does not store it: the caller does.
+5. Something that is missing but on its way (the default ServiceAccount of a new namespace) is refused with ``NotYet``:
    the caller may ask again for a moment before it gives the refusal to the client.
 """
 
@@ -84,6 +85,20 @@ class Validating(Protocol):
     name: str
 
     def validate(self, attributes: Attributes, cluster: Reader) -> None: ...
+
+
+class Charging(Protocol):
+    """A plugin that keeps count. Asked last, after everything else has let the write through."""
+
+    name: str
+
+    def charge(self, attributes: Attributes, cluster: Reader) -> list[Object]:
+        """Objects with a changed status, to be stored before the write, each only if it has not changed meanwhile.
+
+        When one has, ask again, a few times at most. When the write fails afterwards, the count is too high until the
+        controller that owns it mends it: nothing need be undone.
+        """
+        ...
 
 
 class NotYet(ApiError):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cybernetes.core.admission.contract import Attributes, NotYet, Reader, refused
+from cybernetes.core.auth.podreferences import secret_names
 from cybernetes.core.auth.tokens import WARN_ONLY_EXPIRATION_S
 from cybernetes.core.errors import quoted
 from cybernetes.core.objects import PODS, SERVICE_ACCOUNTS, Object, annotations_of
@@ -18,19 +19,6 @@ ENFORCE_MOUNTABLE_SECRETS = "kubernetes.io/enforce-mountable-secrets"
 
 #: What Go's strconv.ParseBool takes for true.
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-#: Volume sources of a pod that name a Secret, and how deep the name is.
-_SECRET_VOLUMES: Mapping[str, tuple[str, ...]] = {
-    "azureFile": ("secretName",),
-    "cephfs": ("secretRef", "name"),
-    "cinder": ("secretRef", "name"),
-    "csi": ("nodePublishSecretRef", "name"),
-    "flexVolume": ("secretRef", "name"),
-    "iscsi": ("secretRef", "name"),
-    "rbd": ("secretRef", "name"),
-    "scaleIO": ("secretRef", "name"),
-    "secret": ("secretName",),
-    "storageos": ("secretRef", "name"),
-}
 
 
 class ServiceAccount:
@@ -144,7 +132,7 @@ def _check_mirror(attributes: Attributes, spec: Mapping[str, Any]) -> None:
     """A mirror pod shows what a kubelet runs from a file: it cannot have what only the API can give."""
     if spec.get("serviceAccountName"):
         raise refused(attributes, "a mirror pod may not reference service accounts")
-    if any(_secret_names(spec)):
+    if any(secret_names(spec)):
         raise refused(attributes, "a mirror pod may not reference secrets")
     for volume in spec.get("volumes") or ():
         sources = (volume.get("projected") or {}).get("sources") or ()
@@ -194,23 +182,3 @@ def _refuse(attributes: Attributes, where: str, reference: Mapping[str, Any], ac
         f'{where} referencing secret.secretName="{reference.get("name", "")}" is not allowed because service account '
         f"{name} does not reference that secret",
     )
-
-
-def _secret_names(spec: Mapping[str, Any]) -> Iterator[str]:
-    """Every Secret that a pod names, wherever."""
-    for reference in spec.get("imagePullSecrets") or ():
-        yield reference.get("name", "")
-    for part in ("initContainers", "containers", "ephemeralContainers"):
-        for container in spec.get(part) or ():
-            for source in container.get("envFrom") or ():
-                yield (source.get("secretRef") or {}).get("name", "")
-            for variable in container.get("env") or ():
-                yield ((variable.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name", "")
-    for volume in spec.get("volumes") or ():
-        for kind, path in _SECRET_VOLUMES.items():
-            found: Any = volume.get(kind)
-            for key in path:
-                found = (found or {}).get(key)
-            yield found or ""
-        for source in (volume.get("projected") or {}).get("sources") or ():
-            yield (source.get("secret") or {}).get("name", "")

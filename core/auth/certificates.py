@@ -211,6 +211,17 @@ def new_request(
     return Pair(request.public_bytes(serialization.Encoding.PEM), key_pem(key))
 
 
+def subject_of_request(request: bytes) -> tuple[str, tuple[str, ...]]:
+    """The common name and the organizations that a PEM certificate request asks for. Raises ValueError."""
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    subject = x509.load_pem_x509_csr(request).subject
+    names = [str(each.value) for each in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    groups = tuple(str(each.value) for each in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
+    return names[-1] if names else "", groups
+
+
 def expires_at(certificate: bytes) -> float:
     """Seconds since the epoch at which a PEM certificate ends."""
     from cryptography import x509

@@ -47,7 +47,7 @@ List = list[Any]
 def apply_strategic_merge_patch(obj: Object, patch: Object, type: Type) -> Object:
     """``obj`` after ``patch``. ``type`` is the schema's for the kind, in the version of the request.
 
-    Raises ApiError (see above). About 15 µs more than copying the object.
+    Raises ApiError (see above). About 50 µs for a change in a Deployment.
     """
     return _merge_map(clone(obj), clone(patch), type)
 
