@@ -87,8 +87,6 @@ class StoreServer:
         except BaseException:
             await self.stop()
             raise
-        gc.collect()
-        gc.freeze()  # the index lives as long as the process
 
     async def stop(self) -> None:
         listener, self._listener = self._listener, None
@@ -139,6 +137,8 @@ async def serve(
     )
     await server.start()
     try:
+        gc.collect()
+        gc.freeze()  # the index lives as long as the process
         if on_ready is not None:
             on_ready()
         await failed

@@ -28,19 +28,21 @@ from cybernetes.core.store.interface import (
     Damaged,
     Delete,
     Event,
-    EventKind,
     FutureRevision,
     Page,
     Put,
     Record,
     Unavailable,
 )
-from cybernetes.core.store.lmdb import files, past, sweep
+from cybernetes.core.store.lmdb import commit, files, past, sweep
 from cybernetes.core.store.lmdb.layout import CHANGE, FORMAT, META_COMPACTED, META_FORMAT, META_SWEPT, REVISION, Entry
 from cybernetes.core.store.sortedmap import SortedMap
 
 T = TypeVar("T")
 
+_PAGE = 4096
+#: How much of the file may be resident before it is mapped anew, which costs about a millisecond.
+_TOUCHED_BYTES_MAX = 32 << 20
 #: How many values are fetched by one call; they are copied, so this also bounds a page that is cut.
 _VALUES_AT_ONCE = 64
 _GROWS_MAX = 24  # from 256 MB to 4 PB
@@ -49,8 +51,8 @@ _GROWS_MAX = 24  # from 256 MB to 4 PB
 class LmdbEngine:
     """One store in ``directory``, locked until ``close``. Raises Damaged, or Unavailable when it is in use."""
 
-    def __init__(self, directory: Path, *, sync: bool = True) -> None:
-        """``sync=False`` gives up durability; for tests and benchmarks only."""
+    def __init__(self, directory: Path, *, sync: bool = True, map_bytes_min: int = files.MAP_BYTES_MIN) -> None:
+        """``sync=False`` gives up durability; for tests and benchmarks only. ``map_bytes_min``: see ``files``."""
         self.directory = directory
         self.revision = 1
         self.compacted = 1
@@ -58,7 +60,10 @@ class LmdbEngine:
         self.live: SortedMap[Entry] = SortedMap()
         self.dead: SortedMap[Entry] = SortedMap()  # deletions that reads of the past may need; version 0
         self._sync = sync
+        self._map_bytes_min = map_bytes_min
         self._is_broken = False
+        self._snapshots_count = 0
+        self._touched = 0  # bytes of the file that were read or written since it was mapped
         self._lock = files.lock(directory)
         try:
             self._open()
@@ -126,6 +131,7 @@ class LmdbEngine:
                 count = len(entries)
                 entries = entries[:limit] if limit else entries
             records = self.records(transaction, entries, bytes_max)
+        self.touch(sum(len(record.value) for record in records) + 2 * _PAGE * len(records))
         return Page(records, self.revision, len(records) < count, count)
 
     def events(self, after: int, *, limit: int, bytes_max: int = 1 << 62, with_previous: bool = True) -> list[Event]:
@@ -133,7 +139,9 @@ class LmdbEngine:
         if after < self.compacted:
             raise Compacted(after, self.compacted)
         with self.reading() as transaction:
-            return past.events(self, transaction, after, limit, bytes_max, with_previous)
+            events = past.events(self, transaction, after, limit, bytes_max, with_previous)
+        self.touch(sum(len(event.record.value) for event in events) + 2 * _PAGE * len(events))
+        return events
 
     def find_write(self, key: bytes, tag: int, after: int) -> Event | None:
         """The change of ``key`` later than ``after`` that carries ``tag``, with what was before it."""
@@ -179,7 +187,9 @@ class LmdbEngine:
         Unavailable, in which case nothing was written unless it says ``outcome_unknown``.
         """
         all_tags = tags or (0,) * len(operations)
-        return self._retried(lambda: self._commit(operations, all_tags, with_previous))
+        results, events = self._retried(lambda: commit.commit(self, operations, all_tags, with_previous))
+        self.touch(2 * _PAGE * len(events))
+        return results, events
 
     def compact(self, revision: int) -> None:
         """From now on refuse reads before ``revision``. What they alone needed goes with the next ``sweep`` calls."""
@@ -192,11 +202,20 @@ class LmdbEngine:
         """Remove what compaction left, looking at ``changes_max`` changes. True when there is more to do.
 
         One transaction with its fsync; about 2 µs a change."""
-        return self._retried(lambda: sweep.sweep(self, changes_max))
+        if self.swept >= self.compacted:
+            return False
+        swept = self._retried(lambda: self.transact(lambda transaction: sweep.remove(self, transaction, changes_max)))
+        if swept is not None:
+            sweep.forget(self, swept)
+        return self.swept < self.compacted
 
     def snapshot(self, path: Path) -> None:
         """Write a consistent copy to the file ``path``. May run in a thread while the engine works."""
-        files.copy(self.environment, path)
+        self._snapshots_count += 1
+        try:
+            files.copy(self.environment, path)
+        finally:
+            self._snapshots_count -= 1
 
     @property
     def size_bytes(self) -> int:
@@ -206,89 +225,18 @@ class LmdbEngine:
 
     # Inside
 
-    def _commit(
-        self, operations: Sequence[Put | Delete], tags: Sequence[int], with_previous: bool
-    ) -> tuple[list[Record | Conflict], list[Event]]:
-        results: list[Record | Conflict] = []
-        events: list[Event] = []
-        pending: dict[bytes, Entry] = {}  # what this batch has changed so far; version 0 for a deletion
-        live, dead = self.live, self.dead
-        revision = self.revision
-        first = revision + 1
-        pack_revision, pack_change = REVISION.pack, CHANGE.pack
-        changes, values = self.changes, self.values
-        transaction = self.environment.begin(write=True)
-        try:
-            put = transaction.put
-            for operation, tag in zip(operations, tags, strict=True):
-                key = operation.key
-                entry = pending.get(key)
-                if entry is None:
-                    entry = live.get(key)
-                previous = entry.mod_revision if entry is not None and entry.version else 0
-                expected = operation.expected_revision
-                is_put = isinstance(operation, Put)
-                if (expected is not None and expected != previous) or not (is_put or previous):
-                    results.append(Conflict(key, self._stored(transaction, entry)))
-                    continue
-                revision += 1
-                at = pack_revision(revision)
-                before = self._stored(transaction, entry) if with_previous or not is_put else None
-                if entry is None:
-                    entry = dead.get(key)
-                chained = entry.mod_revision if entry is not None else 0
-                if isinstance(operation, Put):
-                    created, version = (
-                        (entry.create_revision, entry.version + 1) if entry and previous else (revision, 1)
-                    )
-                    put(at, operation.value, append=True, db=values)
-                    record = Record(key, operation.value, created, revision, version)
-                    results.append(record)
-                else:
-                    created = version = 0
-                    record = Record(key, b"", 0, revision, 0)
-                    assert before is not None
-                    results.append(before)
-                put(at, pack_change(created, version, chained, tag, revision == first) + key, append=True, db=changes)
-                pending[key] = Entry(key, revision, created, version)
-                events.append(Event(EventKind.PUT if version else EventKind.DELETE, record, before))
-        except BaseException:
-            transaction.abort()
-            raise
-        if revision == self.revision:
-            transaction.abort()
-            return results, events
-        self._finish(transaction)
-        self.revision = revision
-        for key, entry in pending.items():
-            self._index(key, entry)
-        return results, events
-
-    def _stored(self, transaction: lmdb.Transaction[bytes], entry: Entry | None) -> Record | None:
-        if entry is None or not entry.version:
-            return None
-        return entry.record(self.value(transaction, entry.mod_revision))
-
-    def _index(self, key: bytes, entry: Entry) -> None:
-        if entry.version:
-            self.live.put(key, entry)
-            if len(self.dead):
-                self.dead.pop(key)
-        else:
-            self.live.pop(key)
-            self.dead.put(key, entry)
-
-    def transact(self, work: Callable[[lmdb.Transaction[bytes]], None]) -> None:
+    def transact(self, work: Callable[[lmdb.Transaction[bytes]], T]) -> T:
         """Run ``work(transaction)`` and commit; nothing is kept of it when it raises."""
         transaction = self.environment.begin(write=True)
         try:
-            work(transaction)
+            result = work(transaction)
         except BaseException:
             transaction.abort()
             raise
-        self._finish(transaction)
+        self.finish(transaction)
+        return result
 
-    def _finish(self, transaction: lmdb.Transaction[bytes]) -> None:
+    def finish(self, transaction: lmdb.Transaction[bytes]) -> None:
         """Commit. When that fails the state is read again, as only the file knows what happened."""
         try:
             transaction.commit()
@@ -308,6 +256,8 @@ class LmdbEngine:
     def _mend(self) -> None:
         """After a failure that left doubt: open the file again."""
         if self._is_broken:
+            if self._snapshots_count:
+                raise Unavailable("the file must be opened again, after the snapshot that is being written")
             self.environment.close()
             self._open()
             self._is_broken = False
@@ -318,11 +268,29 @@ class LmdbEngine:
         for _ in range(_GROWS_MAX):
             try:
                 return work()
-            except lmdb.MapFullError:
-                self.environment.set_mapsize(self.environment.info()["map_size"] * 2)
+            except lmdb.MapFullError as error:
+                if not self._remap(2):
+                    raise Unavailable("the file must grow, after the snapshot that is being written") from error
             except lmdb.Error as error:
                 raise files.translate(error, self.directory) from error
         raise Unavailable(f"{self.directory}: the address space is used up")
+
+    def _remap(self, factor: int) -> bool:
+        """Map the file anew, with ``factor`` times the address space. Not while a thread reads it for a snapshot."""
+        if self._snapshots_count:
+            return False
+        self.environment.set_mapsize(self.environment.info()["map_size"] * factor)
+        self._touched = 0
+        return True
+
+    def touch(self, size: int) -> None:
+        """Give back the pages of the file that reads and writes have brought into this process, now and then.
+
+        They stay in the system's cache; but this process must not look, to a limit on its memory, as large as its file.
+        """
+        self._touched += size
+        if self._touched > _TOUCHED_BYTES_MAX:
+            self._remap(1)
 
     def _write_meta(self, numbers: dict[bytes, int]) -> None:
         self._retried(lambda: self.transact(lambda transaction: self.put_meta(transaction, numbers)))
@@ -332,7 +300,7 @@ class LmdbEngine:
             transaction.put(name, REVISION.pack(number), db=self.meta)
 
     def _open(self) -> None:
-        self.environment = files.open_environment(self.directory, sync=self._sync)
+        self.environment = files.open_environment(self.directory, sync=self._sync, map_bytes_min=self._map_bytes_min)
         try:
             self.changes = self.environment.open_db(b"changes")
             self.values = self.environment.open_db(b"values")

@@ -18,8 +18,8 @@ from cybernetes.core.store.interface import Damaged, StoreError, Unavailable
 DATA = "data.mdb"
 _LOCK = "in-use"
 
-#: Address space that is reserved at first. It doubles whenever it is used up, and costs nothing until then.
-MAP_BYTES_MIN = 256 << 20
+#: Address space that is reserved at first. It doubles when it is used up, and costs nothing until it is used.
+MAP_BYTES_MIN = 16 << 30
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -40,14 +40,14 @@ def lock(directory: Path) -> int:
     return descriptor
 
 
-def open_environment(directory: Path, *, sync: bool = True) -> lmdb.Environment:
+def open_environment(directory: Path, *, sync: bool = True, map_bytes_min: int = MAP_BYTES_MIN) -> lmdb.Environment:
     """Open or create the file. Raises Damaged for what is no store or not all of it."""
     path = directory / DATA
     size = path.stat().st_size if path.exists() else 0
     try:
         environment = lmdb.open(
             str(directory),
-            map_size=max(MAP_BYTES_MIN, 1 << (2 * size).bit_length()),
+            map_size=max(map_bytes_min, 1 << (2 * size).bit_length()),
             max_dbs=3,
             mode=0o600,
             sync=sync,
