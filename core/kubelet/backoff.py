@@ -63,6 +63,11 @@ class Backoff:
     def forget(self, key: str) -> None:
         self._entries.pop(key, None)
 
+    def forget_prefix(self, prefix: str) -> None:
+        """Forget all keys that begin so: of a pod that is gone."""
+        for key in [key for key in self._entries if key.startswith(prefix)]:
+            del self._entries[key]
+
     def _sweep(self, now: float) -> None:
         self._swept_at = now
         dead = [key for key, entry in self._entries.items() if now - entry.updated_at > self.reset_after_s]

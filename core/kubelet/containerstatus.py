@@ -229,8 +229,8 @@ def shorten_messages(pod: Object, status: Object) -> None:
     for kind in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
         for container_status in status.get(kind) or ():
             for state in (container_status.get("state"), container_status.get("lastState")):
-                terminated = (state or {}).get("terminated")
-                message = (terminated or {}).get("message", "")
+                terminated = (state or {}).get("terminated") or {}
+                message = terminated.get("message", "")
                 if len(message) > share // 4 and len(message.encode()) > share:
                     terminated["message"] = message.encode()[:share].decode(errors="ignore")
 

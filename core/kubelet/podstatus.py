@@ -8,7 +8,7 @@ none of them. ``finish`` closes a pod's history: it ends in Succeeded or Failed,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from cybernetes.core.clock import format_time
 from cybernetes.core.kubelet import spec
@@ -25,13 +25,14 @@ from cybernetes.core.objects import Object, clone
 _FOREIGN = ("nominatedNodeName", "resourceClaimStatuses", "extendedResourceClaimStatus", "resize")
 
 
-class Eviction(Exception):
-    """Why a pod may not go on: becomes the reason and message of its Failed phase."""
+class Eviction(NamedTuple):
+    """Why a pod may not go on: becomes the reason and message of its Failed phase. ``grace_s`` None: the pod's own."""
 
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
+    reason: str
+    message: str
+    grace_s: float | None = None
+    #: The DisruptionTarget condition's reason; empty for none (a deadline is no disruption).
+    disruption: str = ""
 
 
 def pod_status(

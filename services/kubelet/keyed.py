@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from cybernetes.core.client.workqueue import WorkQueue
 from cybernetes.core.clock import Clock
 from cybernetes.core.errors import ApiError
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class KeyedWorkers:
@@ -87,3 +90,15 @@ class KeyedWorkers:
                 self.queue.forget(key)
             finally:
                 self.queue.done(key)
+
+
+async def whole(work: Awaitable[T]) -> T:
+    """Await something that must not be left half done: a cancellation waits for its end."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        if not task.cancelled() and task.exception() is not None:
+            log.debug("ended with %s while it was cancelled", task.exception())
+        raise

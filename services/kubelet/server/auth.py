@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import ssl
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from cybernetes.core.client.interface import Client
@@ -40,7 +40,7 @@ class Caller(NamedTuple):
     uid: str = ""
 
 
-def caller_of(certificate: dict[str, object] | None) -> Caller | None:
+def caller_of(certificate: Mapping[str, object] | None) -> Caller | None:
     """Who a verified certificate (``SSLSocket.getpeercert``) names: its CN is the user, each O a group."""
     if not certificate:
         return None
