@@ -123,7 +123,7 @@ class Informer:
         return len(self.cache)
 
     def get(self, namespace: str, name: str) -> Object | None:
-        """One object or None. Read-only unless the projection is packed."""
+        """One object or None; shared and read-only."""
         return self.cache.get(f"{namespace}/{name}" if namespace else name)
 
     def by_key(self, key: str) -> Object | None:

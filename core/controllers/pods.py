@@ -88,12 +88,14 @@ def is_available(pod: Mapping[str, Any], min_ready_s: int, now: float) -> bool:
 
 def next_availability_s(pods: Iterable[Mapping[str, Any]], min_ready_s: int, now: float) -> float | None:
     """In how many seconds the next ready pod becomes available; None when none is waiting."""
+    if min_ready_s <= 0:
+        return None
     waits = [
         since + min_ready_s - now
         for pod in pods
         if (since := ready_since(pod)) is not None and since + min_ready_s > now
     ]
-    return min(waits) if min_ready_s > 0 and waits else None
+    return min(waits, default=None)
 
 
 def restarts(pod: Mapping[str, Any]) -> tuple[int, int]:

@@ -32,6 +32,7 @@ from cybernetes.core.controllers.pods import (
     deletion_order,
     is_active,
     is_available,
+    is_controlled_by,
     is_ready,
     is_terminating,
     next_availability_s,
@@ -115,11 +116,7 @@ class ReplicaSets:
             return
         selector = self.selector(owner)
         candidates = owned_and_orphans(view, PODS, owner, selector)
-        terminating = [
-            pod
-            for pod in view.by_index(PODS, "controller", uid_of(owner))
-            if is_terminating(pod) and selector.matches(labels_of(pod))
-        ]
+        terminating = sum(is_deleting(pod) and self._is_ending(pod, owner, selector) for pod in candidates)
         try:
             pods = yield from claim(
                 PODS,
@@ -143,6 +140,10 @@ class ReplicaSets:
         wait_s = next_availability_s(pods, min_ready_s, now)
         if wait_s is not None:
             yield Again(wait_s)
+
+    @staticmethod
+    def _is_ending(pod: Object, owner: Object, selector: Selector) -> bool:
+        return is_terminating(pod) and is_controlled_by(pod, owner) and selector.matches(labels_of(pod))
 
     def _with_status(self, owner: Object, status: Mapping[str, Any]) -> Object:
         return {**owner, "apiVersion": self.gvr.api_version, "kind": self.kind, "status": dict(status)}
@@ -209,7 +210,7 @@ class ReplicaSets:
         self,
         owner: Object,
         pods: Sequence[Object],
-        terminating: Sequence[Object],
+        terminating: int,
         failure: Failure | None,
         now: float,
     ) -> dict[str, Any]:
@@ -218,14 +219,16 @@ class ReplicaSets:
         spec = owner["spec"]
         template_labels = Selector.from_labels(((spec.get("template") or {}).get("metadata") or {}).get("labels"))
         min_ready_s = int(spec.get("minReadySeconds") or 0)
-        counts = {
-            "fullyLabeledReplicas": sum(template_labels.matches(labels_of(pod)) for pod in pods),
-            "readyReplicas": sum(map(is_ready, pods)),
-            "availableReplicas": sum(is_available(pod, min_ready_s, now) for pod in pods),
-        }
+        labelled = ready = available = 0
+        for pod in pods:
+            labelled += template_labels.matches(labels_of(pod))
+            if is_ready(pod):
+                ready += 1
+                available += is_available(pod, min_ready_s, now)
+        counts = {"fullyLabeledReplicas": labelled, "readyReplicas": ready, "availableReplicas": available}
         status: dict[str, Any] = {"replicas": len(pods), **{name: count for name, count in counts.items() if count}}
         if self._counts_terminating:
-            status["terminatingReplicas"] = len(terminating)
+            status["terminatingReplicas"] = terminating
         generation = owner["metadata"].get("generation")
         if generation:
             status["observedGeneration"] = generation
