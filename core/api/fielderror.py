@@ -23,7 +23,13 @@ def required(path: str, detail: str = "") -> FieldError:
 
 
 def invalid_value(path: str, value: Any, detail: str) -> FieldError:
-    return FieldError("FieldValueInvalid", path, f"Invalid value: {_shown(value)}: {detail}")
+    end = f": {detail}" if detail else ""
+    return FieldError("FieldValueInvalid", path, f"Invalid value: {_shown(value)}{end}")
+
+
+def invalid_unshown(path: str, detail: str) -> FieldError:
+    """Where the value is left out: it is too long, or the complaint is about several fields."""
+    return FieldError("FieldValueInvalid", path, f"Invalid value: {detail}")
 
 
 def type_invalid(path: str, value: Any, detail: str) -> FieldError:

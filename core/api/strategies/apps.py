@@ -7,6 +7,7 @@ from cybernetes.core.api.defaulting.core import default_replication_controller
 from cybernetes.core.api.resource import Context, Strategy
 from cybernetes.core.api.strategies.generic import build, copy_field, drop_unless_used
 from cybernetes.core.api.strategies.pods import drop_disabled_template
+from cybernetes.core.api.validation import sets, workloads
 from cybernetes.core.objects import Gvk, Object
 
 #: Where a DaemonSet's template generation is kept: its field is gone from v1.
@@ -63,12 +64,18 @@ STRATEGIES: dict[Gvk, Strategy] = {
         on_create=_create_template,
         on_update=_update_template,
         on_status=_keep_labels,
+        check=workloads.check_deployment,
+        check_update=workloads.check_deployment_update,
+        check_status=workloads.check_deployment_status,
     ),
     Gvk("apps", "v1", "ReplicaSet"): build(
         "io.k8s.api.apps.v1.ReplicaSet",
         default=defaulting.default_replica_set,
         has_status=True,
         generation=("spec",),
+        check=workloads.check_replica_set,
+        check_update=workloads.check_replica_set_update,
+        check_status=workloads.check_replica_set_status,
         on_create=_create_template,
         on_update=_update_template,
     ),
@@ -77,6 +84,9 @@ STRATEGIES: dict[Gvk, Strategy] = {
         default=defaulting.default_daemon_set,
         has_status=True,
         generation=("spec",),
+        check=sets.check_daemon_set,
+        check_update=sets.check_daemon_set_update,
+        check_status=sets.check_daemon_set_status,
         on_create=_create_daemon_set,
         on_update=_update_daemon_set,
     ),
@@ -85,15 +95,21 @@ STRATEGIES: dict[Gvk, Strategy] = {
         default=defaulting.default_stateful_set,
         has_status=True,
         generation=("spec",),
+        check=sets.check_stateful_set,
+        check_update=sets.check_stateful_set_update,
+        check_status=sets.check_stateful_set_status,
         on_create=_create_stateful_set,
         on_update=_update_stateful_set,
     ),
     Gvk("apps", "v1", "ControllerRevision"): build(
-        "io.k8s.api.apps.v1.ControllerRevision",
+        "io.k8s.api.apps.v1.ControllerRevision", check=sets.check_revision, check_update=sets.check_revision_update
     ),
     Gvk("", "v1", "ReplicationController"): build(
         "io.k8s.api.core.v1.ReplicationController",
         default=default_replication_controller,
+        check=workloads.check_replication_controller,
+        check_update=workloads.check_replication_controller_update,
+        check_status=workloads.check_replica_set_status,
         has_status=True,
         generation=("spec",),
         on_create=_create_template,

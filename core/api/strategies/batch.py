@@ -6,6 +6,7 @@ from cybernetes.core.api.defaulting import batch as defaulting
 from cybernetes.core.api.resource import Context, Strategy
 from cybernetes.core.api.strategies.generic import build
 from cybernetes.core.api.strategies.pods import drop_disabled_template
+from cybernetes.core.api.validation import jobs, jobstatus
 from cybernetes.core.objects import Gvk, Object
 
 #: Labels by which a Job finds its pods. The first of each pair is the old name, which stays for old clients.
@@ -59,6 +60,9 @@ STRATEGIES: dict[Gvk, Strategy] = {
         default=defaulting.default_job,
         has_status=True,
         generation=("spec",),
+        check=jobs.check_job,
+        check_update=jobs.check_job_update,
+        check_status=jobstatus.check_job_status,
         on_create=_create_job,
         on_update=_update_job,
     ),
@@ -67,6 +71,8 @@ STRATEGIES: dict[Gvk, Strategy] = {
         default=defaulting.default_cron_job,
         has_status=True,
         generation=("spec",),
+        check=jobs.check_cron_job,
+        check_update=jobs.check_cron_job_update,
         on_create=_create_cron_job,
         on_update=_update_cron_job,
     ),

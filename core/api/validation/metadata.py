@@ -29,6 +29,8 @@ _ORPHAN = "orphan"
 _FOREGROUND = "foregroundDeletion"
 _STATUSES = ("False", "True", "Unknown")
 _REASON = "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?"
+_HTTP_PATH = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
+_http_path_matches = re.compile(_HTTP_PATH).fullmatch
 _reason_matches = re.compile(_REASON).fullmatch
 _REASON_RULE = (
     "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric"
@@ -275,6 +277,29 @@ def check_conditions(conditions: Sequence[Object], path: str) -> list[FieldError
                 errors.append(too_long(f"{at}.reason", 1024))
         if len(condition.get("message") or "") > 32 * 1024:
             errors.append(too_long(f"{at}.message", 32 * 1024))
+    return errors
+
+
+def check_prefixed_path(path: str, value: str) -> list[FieldError]:
+    """``acme.io/foo``: the name of a controller (upstream: IsDomainPrefixedPath)."""
+    if not value:
+        return [required(path)]
+    host, _, rest = value.partition("/")
+    if not host or not rest:
+        return [invalid_value(path, value, 'must be a domain-prefixed path (such as "acme.io/foo")')]
+    errors = invalid_each(path, host, names.dns_subdomain(host))
+    if not _http_path_matches(rest):
+        errors.append(invalid_value(path, rest, f"Invalid path (regex used for validation is '{_HTTP_PATH}')"))
+    return errors
+
+
+def check_prefixed_key(path: str, key: str) -> list[FieldError]:
+    """``acme.io/foo``: a qualified name whose prefix is not left out (upstream: IsDomainPrefixedKey)."""
+    if not key:
+        return [required(path)]
+    errors = check_label_key(key, path)
+    if not errors and "/" not in key:
+        errors.append(invalid_value(path, key, 'must be a domain-prefixed key (such as "acme.io/foo")'))
     return errors
 
 
