@@ -41,24 +41,26 @@ class KubernetesService:
 
     async def publish(self) -> None:
         """Make the Service if there is none, and this server an endpoint of it. Raises ApiError."""
-        await self._create(
-            SERVICES,
-            {
-                "metadata": {
-                    "name": NAME,
-                    "namespace": NAMESPACE,
-                    "labels": {"component": "apiserver", "provider": "kubernetes"},
+        # Looked for first: a creation would find the address taken, by this very Service.
+        if self._backend.storage.find(SERVICES, NAMESPACE, NAME) is None:
+            await self._create(
+                SERVICES,
+                {
+                    "metadata": {
+                        "name": NAME,
+                        "namespace": NAMESPACE,
+                        "labels": {"component": "apiserver", "provider": "kubernetes"},
+                    },
+                    "spec": {
+                        "type": "ClusterIP",
+                        "clusterIP": self._cluster_ip,
+                        "clusterIPs": [self._cluster_ip],
+                        "ipFamilyPolicy": "SingleStack",
+                        "ports": [{"name": _PORT_NAME, "port": 443, "protocol": "TCP", "targetPort": self._port}],
+                        "sessionAffinity": "None",
+                    },
                 },
-                "spec": {
-                    "type": "ClusterIP",
-                    "clusterIP": self._cluster_ip,
-                    "clusterIPs": [self._cluster_ip],
-                    "ipFamilyPolicy": "SingleStack",
-                    "ports": [{"name": _PORT_NAME, "port": 443, "protocol": "TCP", "targetPort": self._port}],
-                    "sessionAffinity": "None",
-                },
-            },
-        )
+            )
         await self._change(ENDPOINTS, {"subsets": []}, self._add_to_endpoints)
         family = "IPv6" if ":" in self._address else "IPv4"
         await self._change(ENDPOINT_SLICES, {"addressType": family, "endpoints": [], "ports": []}, self._add_to_slice)

@@ -21,14 +21,17 @@ from cybernetes.core.objects import NODES, Gvr, Object, is_condition_true
 from cybernetes.core.store.interface import Store, StoreError
 from cybernetes.core.store.open import open_store
 from cybernetes.services.apiserver.apiserver import ApiServer, Config, Listener, Tls
+from cybernetes.services.cli import roles
 from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
 from cybernetes.services.cli.pki import Pki
+from cybernetes.services.cli.roles import DNS_USER
 from cybernetes.services.cli.up import node_names
 from cybernetes.services.common.directclient import DirectClient
 from cybernetes.services.common.runner import Process, StartFailure
 from cybernetes.services.kubelet.network import internal_addresses
 
 MASTERS = "system:masters"
+PROXY_USER = "system:kube-proxy"
 SERVICE_ACCOUNTS = ("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated")
 
 
@@ -74,6 +77,7 @@ class ControlPlane:
                 advertise_address=next(iter(addresses), options.bind_address),
                 advertise_port=options.port,
                 service_account_keys=[Key(pki.service_account_key())],
+                kubelet_tls=self._kubelet_context(pki),
             ),
             on_failure=self.process.failed,
         )
@@ -93,8 +97,14 @@ class ControlPlane:
         pki.write_admin_kubeconfig(self.url)
         for name in node_names(self.options):
             pki.node_serving(name, [*addresses, self.options.bind_address])
-            pki.write_node_kubeconfig(name, self.url)
+            pki.write_node_kubeconfigs(name, self.url, {"proxy": PROXY_USER, "dns": DNS_USER})
         return pki
+
+    def _kubelet_context(self, pki: Pki) -> ssl.SSLContext:
+        """How kubelets are called: they know our certificate, we know their authority."""
+        context = ssl.create_default_context(cafile=str(pki.path("ca.crt")))
+        context.load_cert_chain(pki.path("apiserver-kubelet-client.crt"), pki.path("apiserver-kubelet-client.key"))
+        return context
 
     def _open_store(self) -> Store:
         url = self.options.storage or f"unix://{self.data.store_socket}"
@@ -206,6 +216,8 @@ def starter(data: DataDirectory, options: ClusterOptions) -> Callable[[Process],
     async def start(process: Process) -> None:
         plane = ControlPlane(process, data, options)
         await plane.start_api_server()
+        if not options.is_simulated:
+            await roles.ensure(plane.client("system:apiserver", MASTERS))
         informers = plane.informers()
         if "controller-manager" not in options.without:
             await plane.start_controllers(informers)

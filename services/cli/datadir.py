@@ -12,6 +12,7 @@ logs/                    one file a process, pod logs of nodes below it
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field, fields
@@ -85,6 +86,11 @@ class DataDirectory:
     @property
     def options_file(self) -> Path:
         return self.path / "cluster.json"
+
+    @property
+    def identity(self) -> str:
+        """A short name for this cluster on this machine, from where its data is."""
+        return hashlib.sha256(str(self.path).encode()).hexdigest()[:8]
 
     def node(self, name: str) -> Path:
         return self.path / "nodes" / name

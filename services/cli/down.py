@@ -25,7 +25,7 @@ def run(given: argparse.Namespace) -> int:
         os.kill(pid, signal.SIGTERM)
     lock = _wait_for_lock(data)
     try:
-        _clean(data)
+        clean(data)
         print("stopped" if pid is not None else "nothing was running; what was left of it is gone")
         if given.delete_data:
             shutil.rmtree(data.path)
@@ -55,13 +55,13 @@ def _wait_for_lock(data: DataDirectory) -> int:
     return descriptor
 
 
-def _clean(data: DataDirectory) -> None:
+def clean(data: DataDirectory) -> None:
     """After a clean stop there is nothing left to do; after a kill, this removes containers, mounts and networks."""
     if not data.options_file.exists():
         return
     options = data.load_options()
     if options.is_simulated or not (data.path / "nodes").exists():
         return
-    from cybernetes.services.cli.node import clean
+    from cybernetes.services.cli import node
 
-    clean(data, options)
+    node.clean(data, options)

@@ -18,6 +18,12 @@ def run(given: argparse.Namespace) -> int:
         from cybernetes.services.cli.control_plane import starter
 
         return run_process(given.ready_fd, starter(data, options))
+    if given.command == "node":
+        from cybernetes.services.cli.node import starter as node_starter
+        from cybernetes.services.cli.up import node_names
+
+        name = given.name or node_names(options)[0]
+        return run_process(given.ready_fd, node_starter(data, options, name))
     raise UsageError(f"no such part: {given.command}")
 
 

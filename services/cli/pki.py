@@ -16,7 +16,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cybernetes.core.auth.certificates import Authority, Pair, api_server_names, expires_at, new_key_pem
@@ -127,13 +127,16 @@ class Pki:
             purpose=" ".join([name, *wanted]),
         )
 
-    def write_node_kubeconfig(self, name: str, server: str) -> None:
+    def write_node_kubeconfigs(self, name: str, server: str, others: Mapping[str, str]) -> None:
+        """The kubelet's own, and one for each further component of the node: its name -> its user."""
         folder = self._data.node(name)
         folder.mkdir(parents=True, exist_ok=True)
-        pair = self._pair(
-            folder, "client", lambda: self.authority.issue_client(f"system:node:{name}", ("system:nodes",))
-        )
-        self.write_kubeconfig(folder / "kubeconfig", pair, server, f"system:node:{name}")
+        node_user = f"system:node:{name}"
+        pair = self._pair(folder, "client", lambda: self.authority.issue_client(node_user, ("system:nodes",)))
+        self.write_kubeconfig(folder / "kubeconfig", pair, server, node_user)
+        for component, user in others.items():
+            pair = self._pair(folder, component, lambda user=user: self.authority.issue_client(user))  # type: ignore[misc]
+            self.write_kubeconfig(folder / f"{component}.kubeconfig", pair, server, user)
 
 
 def _read_pair(folder: Path, name: str) -> Pair | None:

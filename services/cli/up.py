@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cybernetes.core.clock import SystemClock
 from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
+from cybernetes.services.cli.down import clean
 from cybernetes.services.cli.failure import CommandError, UsageError
 from cybernetes.services.cli.main import OPTIONAL_COMPONENTS
 from cybernetes.services.cli.supervisor import Part, Supervisor
@@ -148,6 +149,7 @@ def _serve(
         data.pid_file.unlink(missing_ok=True)
         os.close(lock)
     if supervisor.failure:
+        clean(data)
         raise CommandError(supervisor.failure)
     return code
 

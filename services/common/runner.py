@@ -38,6 +38,7 @@ class Process:
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._components: list[Component] = []
         self._tasks = Tasks("process", self.failed)
+        self._last_work: list[tuple[Callable[[], Awaitable[None]], bool]] = []
         #: True when what runs on this machine is to be taken down, not left for the next start.
         self.is_final = False
 
@@ -88,6 +89,10 @@ class Process:
         """Do ``work`` beside the components; a failure of it ends the process."""
         self._tasks.spawn(work, name or work.__qualname__)
 
+    def at_the_end(self, work: Callable[[], Awaitable[None]], *, only_final: bool = False) -> None:
+        """Do ``work`` after the components have stopped; with ``only_final`` not when another start will go on."""
+        self._last_work.append((work, only_final))
+
     def failed(self, error: BaseException) -> None:
         """For ``on_failure`` of components: ends the process."""
         self._end(f"a component failed: {error!r}")
@@ -135,6 +140,12 @@ class Process:
                 await component.stop()
             except Exception:  # the others must still be stopped, and this one's failure is told
                 log.exception("%s did not stop cleanly", component.name)
+        for work, only_final in self._last_work:
+            try:
+                if self.is_final or not only_final:
+                    await work()
+            except Exception:
+                log.exception("something may be left behind")
 
 
 def run_process(ready_fd: int, start: Callable[[Process], Awaitable[None]]) -> int:

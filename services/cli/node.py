@@ -1,0 +1,228 @@
+"""One node in one process: kubelet, service proxy and DNS, each with a client of its own, over HTTPS.
+
+Without root the process first enters user, network and mount namespaces in which it is root. Two relays join it to the
+host then: pods reach the API server through ``api.sock``, the API server reaches the kubelet through ``kubelet.sock``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import shutil
+import ssl
+from collections.abc import Awaitable, Callable
+
+from cybernetes.core.client.factory import InformerFactory
+from cybernetes.core.client.interface import Client
+from cybernetes.core.clock import Clock, Random, SystemClock
+from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
+from cybernetes.services.cli.up import node_names
+from cybernetes.services.common import kubeconfig, userns
+from cybernetes.services.common.relay import Relay
+from cybernetes.services.common.runner import Process, StartFailure
+from cybernetes.services.kubelet.hostports import ForwardedHostPorts
+from cybernetes.services.kubelet.network import PodNetwork, internal_addresses
+from cybernetes.services.kubelet.runtimes.interface import Runtime, RuntimeFailure
+from cybernetes.services.kubelet.volumes.mounts import mounts_below, unmount
+
+#: The tenth address of the service CIDR, as everywhere.
+DNS_INDEX = 10
+NODE_CIDR_MASK = {4: 24, 6: 64}
+KUBELET_PORT = 10250
+
+
+class Node:
+    """What the parts of one node are made from. ``name`` is one of ``node_names``."""
+
+    def __init__(self, data: DataDirectory, options: ClusterOptions, name: str) -> None:
+        self.data = data
+        self.options = options
+        self.name = name
+        self.folder = data.node(name)
+        self.clock: Clock = SystemClock()
+        self.random = Random(options.seed)
+        self.pod_cidrs = self._pod_cidrs()
+        self.network = PodNetwork(
+            cluster_cidrs=[*options.pod_cidr.split(","), *options.service_cidr.split(",")],
+            host_ports=ForwardedHostPorts(),
+        )
+
+    def _pod_cidrs(self) -> list[str]:
+        """The node's own part of the cluster's pod CIDRs: the first node the first part."""
+        number = node_names(self.options).index(self.name)
+        found = []
+        for cidr in self.options.pod_cidr.split(","):
+            network = ipaddress.ip_network(cidr)
+            mask = max(NODE_CIDR_MASK[network.version], network.prefixlen)
+            size = 1 << (network.max_prefixlen - mask)
+            found.append(f"{network.network_address + number * size}/{mask}")
+        return found
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return internal_addresses(self.pod_cidrs)
+
+    @property
+    def cluster_dns(self) -> str:
+        return str(ipaddress.ip_network(self.options.service_cidr.split(",")[0])[DNS_INDEX])
+
+    @property
+    def cgroup_parent(self) -> str:
+        """One tree a cluster and node, so that clusters on one machine never share one."""
+        return f"cybernetes-{self.data.identity}-{self.name}"
+
+    def runtime(self) -> Runtime:
+        if self.options.runtime == "docker":
+            from cybernetes.services.kubelet.runtimes.docker import DockerRuntime
+            from cybernetes.services.kubelet.runtimes.docker.engine import Engine
+
+            return DockerRuntime(self.cgroup_parent, self.cgroup_parent, self.network, self.clock, Engine())
+        from cybernetes.services.kubelet.runtimes.process import ProcessRuntime
+
+        return ProcessRuntime(self.folder / "runtime", self.data.path, self.cgroup_parent, self.network, self.clock)
+
+    def client(self, name: str, process: Process) -> Client:
+        """By the kubeconfig ``name`` in the node's folder; closed at the end. Raises StartFailure."""
+        try:
+            connection = kubeconfig.read(self.folder / name)
+            client = connection.client(random=self.random, user_agent=f"cybernetes-{name}")
+        except kubeconfig.KubeconfigError as error:
+            raise StartFailure(str(error)) from error
+        process.at_the_end(client.close)
+        return client
+
+    def informers(self, client: Client, process: Process) -> InformerFactory:
+        return InformerFactory(client, self.clock, self.random, on_failure=process.failed)
+
+    def server_tls(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self.folder / "kubelet.crt", self.folder / "kubelet.key")
+        context.load_verify_locations(self.data.pki / "ca.crt")
+        context.verify_mode = ssl.CERT_OPTIONAL
+        return context
+
+    async def start(self, process: Process) -> None:
+        await process.wait_for("control-plane")
+        try:
+            await self.network.configure(self.pod_cidrs)
+            if self.options.rootless:
+                await self._join_host(process)
+            await self._start_parts(process)
+        except RuntimeFailure as error:
+            raise StartFailure(str(error)) from error
+        except PermissionError as error:
+            message = f"this user may not set up pod networking ({error}): run as root, or use --runtime simulated"
+            raise StartFailure(message) from error
+
+    async def _start_parts(self, process: Process) -> None:
+        without = self.options.without
+        proxy_client = self.client("proxy.kubeconfig", process)
+        informers = self.informers(proxy_client, process)
+        if "proxy" not in without:
+            await self._start_proxy(process, informers)
+        if "kubelet" not in without:
+            await self._start_kubelet(process)
+        if "dns" not in without:
+            await self._start_dns(process)
+        informers.start()
+
+    async def _start_proxy(self, process: Process, informers: InformerFactory) -> None:
+        from cybernetes.services.proxy.proxy import ServiceProxy
+
+        proxy = ServiceProxy(
+            informers,
+            node_name=self.name,
+            service_cidrs=self.options.service_cidr.split(","),
+            on_failure=process.failed,
+        )
+        await process.start(proxy)
+        process.component_ready("proxy", f"{self.options.proxy_mode}, services in {self.options.service_cidr}")
+
+    async def _start_kubelet(self, process: Process) -> None:
+        from cybernetes.services.kubelet.kubelet import Kubelet
+
+        kubelet = Kubelet(
+            self.client("kubeconfig", process),
+            self.clock,
+            self.random,
+            node_name=self.name,
+            runtime=self.runtime(),
+            root=self.folder / "kubelet",
+            logs=self.data.logs / "pods" / self.name,
+            addresses=self.addresses,
+            kubelet_port=KUBELET_PORT,
+            tls=self.server_tls(),
+            cluster_dns=[self.cluster_dns],
+            cluster_domain=self.options.cluster_domain,
+            pod_cidrs=self.pod_cidrs,
+            on_failure=process.failed,
+        )
+        await process.start(kubelet)
+        process.component_ready("kubelet", f"{self.name}, {self.options.runtime} runtime")
+
+    async def _start_dns(self, process: Process) -> None:
+        from cybernetes.services.dns.server import DnsServer
+
+        client = self.client("dns.kubeconfig", process)
+        informers = self.informers(client, process)
+        server = DnsServer(
+            informers,
+            self.clock,
+            self.random,
+            node_name=self.name,
+            addresses=self.network.gateways,
+            cluster_ip=self.cluster_dns,
+            zone=self.options.cluster_domain,
+            networks=self.options.pod_cidr.split(","),
+            on_failure=process.failed,
+        )
+        await process.start(server)
+        process.component_ready("dns", f"{self.cluster_dns} for {self.options.cluster_domain}")
+
+    async def _join_host(self, process: Process) -> None:
+        host = self.addresses[0]
+        await process.start(Relay((host, self.options.port), self.data.path / "apiserver.sock", process.failed))
+        await process.start(Relay(self.folder / "kubelet.sock", (host, KUBELET_PORT), process.failed))
+
+    async def take_down(self) -> None:
+        """Remove every container and the pod network. For what is left after the parts have stopped."""
+        runtime = self.runtime()
+        try:
+            await runtime.start()
+            for sandbox in await runtime.list_sandboxes():
+                await runtime.remove_sandbox(sandbox.id)
+        except RuntimeFailure as error:
+            raise StartFailure(f"containers of {self.name} may be left: {error}") from error
+        finally:
+            await runtime.stop()
+            await self.network.remove()
+            for point in mounts_below(self.folder):
+                unmount(point)
+            shutil.rmtree(self.folder / "kubelet", ignore_errors=True)  # volumes of pods that are gone
+
+
+def clean(data: DataDirectory, options: ClusterOptions) -> None:
+    """Take down what nodes whose processes were killed have left on this machine."""
+
+    async def take_down() -> None:
+        for name in node_names(options):
+            await Node(data, options, name).take_down()
+
+    asyncio.run(take_down())
+
+
+def starter(data: DataDirectory, options: ClusterOptions, name: str) -> Callable[[Process], Awaitable[None]]:
+    """What ``cybernetes node`` runs. Enters the namespaces of a rootless node first, while there is one thread."""
+    if options.rootless:
+        try:
+            userns.become_root_in_namespaces()
+        except OSError as error:
+            raise StartFailure(f"{error}; run as root, or use --runtime simulated") from error
+
+    async def start(process: Process) -> None:
+        node = Node(data, options, name)
+        process.at_the_end(node.take_down, only_final=True)
+        await node.start(process)
+
+    return start
