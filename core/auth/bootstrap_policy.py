@@ -40,6 +40,14 @@ def objects() -> list[tuple[Gvr, Object]]:
     return [(gvr, clone(obj)) for gvr, obj in _defaults()]
 
 
+def cluster_role(name: str) -> Object:
+    """A default ClusterRole; read-only. Raises KeyError."""
+    for gvr, obj in _defaults():
+        if gvr == CLUSTER_ROLES and obj["metadata"]["name"] == name:
+            return obj
+    raise KeyError(name)
+
+
 @lru_cache(maxsize=1)
 def _defaults() -> tuple[tuple[Gvr, Object], ...]:
     cluster_roles = [*_roles(bootstrap_roles.CLUSTER_ROLES), *_roles(bootstrap_controllers.CONTROLLER_ROLES)]

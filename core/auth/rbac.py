@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from cybernetes.core.auth.attributes import Attributes, Decision
-from cybernetes.core.auth.user import User, service_account_name
+from cybernetes.core.auth.user import User, node_of, service_account_name
 from cybernetes.core.errors import quoted
 from cybernetes.core.objects import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, Gvr, Object
 
@@ -36,8 +36,8 @@ _Names = frozenset[str] | None
 _MISSING: Final = frozenset[str]()
 
 
-class _Role:
-    """One role, compiled. ``rules`` are the object's own and read-only."""
+class Rules:
+    """The rules of one role, compiled. ``rules`` are the object's own and read-only."""
 
     __slots__ = ("_paths", "_resources", "rules")
 
@@ -59,8 +59,15 @@ class _Role:
                 prefixes = tuple(path.rstrip("*") for path in paths if path.endswith("*"))
                 self._paths.append((frozenset(verbs), frozenset(paths), prefixes))
 
+    def allow(self, attributes: Attributes) -> bool:
+        """Whether these rules alone allow the request."""
+        if attributes.path:
+            return self.allow_path(attributes.verb, attributes.path)
+        names = self.names_for(attributes)
+        return names is None or attributes.name in names
+
     def names_for(self, attributes: Attributes) -> _Names:
-        """The names for which this role allows the request; None for any, empty when it does not."""
+        """The names for which these rules allow the request; None for any, empty when it does not."""
         found = _MISSING
         group, combined, verb = attributes.group, attributes.combined, attributes.verb
         keys = [(group, combined), ("*", combined), (group, "*"), ("*", "*")]
@@ -78,7 +85,7 @@ class _Role:
                 found |= names
         return found
 
-    def allows_path(self, verb: str, path: str) -> bool:
+    def allow_path(self, verb: str, path: str) -> bool:
         for verbs, exact, prefixes in self._paths:
             if verb not in verbs and "*" not in verbs:
                 continue
@@ -122,7 +129,7 @@ class Authorizer:
     """The roles and bindings of the cluster, kept up to date by ``put`` and ``discard``."""
 
     def __init__(self) -> None:
-        self._roles: dict[tuple[str, str], _Role] = {}
+        self._roles: dict[tuple[str, str], Rules] = {}
         self._namespaces: dict[str, _Subjects] = {"": _Subjects()}
         self._bindings: dict[tuple[str, str], list[tuple[dict[str, _Grants], str]]] = {}
         self._kept: dict[tuple[Any, ...], Decision] = {}
@@ -133,7 +140,7 @@ class Authorizer:
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         self._kept.clear()
         if gvr in (ROLES, CLUSTER_ROLES):
-            self._roles[namespace, name] = _Role(obj.get("rules") or ())
+            self._roles[namespace, name] = Rules(obj.get("rules") or ())
         elif gvr in (ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS):
             self._unbind(namespace, name)
             self._bind(namespace, name, obj)
@@ -147,6 +154,15 @@ class Authorizer:
             self._roles.pop((namespace, name), None)
         else:
             self._unbind(namespace, name)
+
+    def replace(self, gvr: Gvr, objects: Iterable[Object]) -> None:
+        """All objects of a collection as they are now: others are gone."""
+        is_role, is_cluster_wide = gvr in (ROLES, CLUSTER_ROLES), gvr in (CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS)
+        known = [key for key in (self._roles if is_role else self._bindings) if is_cluster_wide == (not key[0])]
+        for namespace, name in known:
+            self.discard(gvr, namespace, name)
+        for obj in objects:
+            self.put(gvr, obj)
 
     def authorize(self, user: User, attributes: Attributes) -> Decision:
         """Whether any rule allows it, and by which binding; else which bindings name roles that do not exist."""
@@ -203,7 +219,7 @@ class Authorizer:
                 missing.append(_missing_text(grant))
                 continue
             if attributes.path:
-                if role.allows_path(attributes.verb, attributes.path):
+                if role.allow_path(attributes.verb, attributes.path):
                     return Decision(True, f"RBAC: allowed by {grant.text}"), False
                 continue
             names = role.names_for(attributes)
@@ -222,7 +238,7 @@ class Authorizer:
             if subjects is not None:
                 yield from subjects.of(user)
 
-    def _role(self, grant: _Grant) -> _Role | None:
+    def _role(self, grant: _Grant) -> Rules | None:
         if grant.role_kind == "ClusterRole":
             return self._roles.get(("", grant.role_name))
         if grant.role_kind == "Role" and grant.namespace:
@@ -281,6 +297,10 @@ def review(authorizer: Authorizer, user: User, namespace: str) -> dict[str, Any]
         if rule.get("nonResourceURLs"):
             path_rules.append({"verbs": list(rule["verbs"]), "nonResourceURLs": list(rule["nonResourceURLs"])})
     status: dict[str, Any] = {"resourceRules": resource_rules, "nonResourceRules": path_rules, "incomplete": False}
+    if node_of(user) is not None:
+        # What it may do of its own no rules can say.
+        missing.insert(0, "node authorizer does not support user rule resolution")
+        status["incomplete"] = True
     if missing:
         status["evaluationError"] = _aggregate(missing)
     return status

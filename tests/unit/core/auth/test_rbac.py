@@ -326,3 +326,25 @@ def test_it_decides_as_the_slow_twin(earlier, later, user, requests):
     objects = [(key[0], obj) for key, obj in state.items()]
     for asked in requests + requests:
         assert authorizer.authorize(user, asked).allowed == slow(objects, user, asked)
+
+
+def test_collections_are_replaced():
+    authorizer = cluster(READ_PODS)
+    authorizer.put(ROLES, role("r", READ_PODS, namespace="default"))
+    authorizer.put(ROLE_BINDINGS, binding("b", "Role", "r", "U joe", namespace="default"))
+    listing, joe = Attributes("list", "", "v1", "pods", "", "default"), User("joe")
+    assert authorizer.authorize(JANE, listing).allowed
+    authorizer.replace(CLUSTER_ROLE_BINDINGS, [binding("c", "ClusterRole", "r", "U jim")])
+    assert not authorizer.authorize(JANE, listing).allowed
+    assert authorizer.authorize(User("jim"), listing).allowed
+    assert authorizer.authorize(joe, listing).allowed
+    authorizer.replace(CLUSTER_ROLES, [])
+    assert not authorizer.authorize(User("jim"), listing).allowed
+    authorizer.replace(ROLES, [])
+    assert not authorizer.authorize(joe, listing).allowed
+
+
+def test_rules_of_nodes_are_incomplete():
+    status = rbac.review(cluster(READ_PODS), User("system:node:a", groups=("system:nodes",)), "default")
+    assert status["incomplete"]
+    assert status["evaluationError"] == "node authorizer does not support user rule resolution"
