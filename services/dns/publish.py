@@ -7,7 +7,7 @@ the server beside it, and to the others while that one is not there.
 from __future__ import annotations
 
 from cybernetes.core.client.interface import Client
-from cybernetes.core.errors import is_already_exists, is_not_found
+from cybernetes.core.errors import ApiError, is_already_exists, is_not_found
 from cybernetes.core.objects import ENDPOINT_SLICES, SERVICES, Object, uid_of
 
 NAMESPACE = "kube-system"
@@ -67,7 +67,7 @@ async def publish(client: Client, node_name: str, cluster_ip: str, address: str,
     wanted = endpoint_slice(node_name, address, port, owner)
     try:
         found = await client.get(ENDPOINT_SLICES, wanted["metadata"]["name"], NAMESPACE)
-    except Exception as error:
+    except ApiError as error:
         if not is_not_found(error):
             raise
         await client.create(ENDPOINT_SLICES, wanted, NAMESPACE)
@@ -87,10 +87,15 @@ async def publish(client: Client, node_name: str, cluster_ip: str, address: str,
 
 
 async def _ensure_service(client: Client, cluster_ip: str, port: int) -> Object:
+    """The Service as it is, or made. A user may have changed it, or may run another server behind it: that is theirs."""
+    try:
+        return await client.get(SERVICES, NAME, NAMESPACE)
+    except ApiError as error:
+        if not is_not_found(error):
+            raise
     try:
         return await client.create(SERVICES, service(cluster_ip, port), NAMESPACE)
-    except Exception as error:
+    except ApiError as error:
         if not is_already_exists(error):
             raise
-    # A user may have changed it, or may run another server behind it: that is theirs.
     return await client.get(SERVICES, NAME, NAMESPACE)
