@@ -17,7 +17,7 @@ class Cycle:
     """``pod`` is the pod to be placed, read-only. ``state`` is for plugins: from pre_filter to filter, from
     pre_score to score, by the plugin's name or any key of its own. ``cluster`` is everything else that is known."""
 
-    __slots__ = ("cluster", "labels", "pod", "shape", "state", "table")
+    __slots__ = ("cluster", "labels", "memo", "pod", "shape", "state", "table")
 
     def __init__(self, pod: Object, shape: PodShape, table: NodeTable, cluster: Cluster) -> None:
         self.pod = pod
@@ -26,6 +26,8 @@ class Cycle:
         self.cluster = cluster
         self.labels: Mapping[str, str] = pod["metadata"].get("labels") or {}
         self.state: dict[Any, Any] = {}
+        #: For plugins: what holds for all pods of a template, until the template is made anew.
+        self.memo: dict[Any, Any] = {}
 
     @property
     def name(self) -> str:

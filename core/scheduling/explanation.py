@@ -64,8 +64,11 @@ def explain(framework: Framework, cycle: Cycle) -> Explanation:
         of_node = {name: int(column[position]) for name, column in scores.items()}
         nodes.append(NodeExplanation(table.at(row).name, True, scores=of_node, total=sum(of_node.values())))
     nodes.sort(key=lambda node: (-node.total, node.node))
+    fitting = {node.node for node in nodes}
     refused_nodes = [
-        NodeExplanation(name, False, status.plugin, status.reasons) for name, status in diagnosis.by_node(table)
+        NodeExplanation(name, False, status.plugin, status.reasons)
+        for name, status in diagnosis.by_node(table)
+        if name not in fitting
     ]
     refused_nodes.sort(key=lambda node: node.node)
     return Explanation((*nodes, *refused_nodes), "" if nodes else diagnosis.message())

@@ -63,6 +63,7 @@ class Framework:
         self.profile = profile
         self.handle = handle
         self.table = handle.table
+        self._tracker = handle.tracker
         factories = {**PLUGINS, **(plugins or {})}
         self.plugins: dict[str, Plugin] = {}
         for name in profile.plugin_names:
@@ -82,6 +83,8 @@ class Framework:
             raise ProfileError(f"only one queue sort plugin can be enabled, not {len(self.points['queueSort'])}")
         if not self.points["bind"]:
             raise ProfileError("at least one bind plugin is needed")
+        #: What a score plugin's scores are multiplied by.
+        self.weights: Mapping[str, int] = weights
         self._sort(weights)
         self._templates: OrderedDict[Any, Template] = OrderedDict()
 
@@ -108,6 +111,9 @@ class Framework:
             for scope in (Scope.NODE_PODS, Scope.CLUSTER)
             for p in of(scope, "score_rows", scorers)
         ]
+        cluster = [*self.cluster_filters, *(scorer.plugin for scorer in self.cluster_scorers)]
+        self.cluster_plugins = list({id(plugin): plugin for plugin in cluster}.values())
+        self.keyed = [plugin for plugin in self.plugins.values() if hasattr(plugin, "template_key")]
         self.own_filters = [p for p in filters if not hasattr(p, "filter_rows")]
         self.own_scorers = [
             Scorer(p, weights[p.name]) for p in scorers if not hasattr(p, "score_rows") and not isinstance(p, kernel)
@@ -135,7 +141,7 @@ class Framework:
     # ---- placing
 
     def template(self, cycle: Cycle) -> Template:
-        key = (cycle.shape, ())
+        key = (cycle.shape, self._tracker.project(cycle.labels), *[plugin.template_key(cycle) for plugin in self.keyed])
         template = self._templates.get(key)
         if template is None:
             template = self._templates[key] = Template(self, cycle)
@@ -143,21 +149,22 @@ class Framework:
                 self._templates.popitem(last=False)
         else:
             self._templates.move_to_end(key)
+            cycle.memo = template.memo
         return template
 
     def place(self, cycle: Cycle) -> Found:
         """The best node, drawn at random among equals. Raises PluginError."""
         template = self.template(cycle)
         if template.refusal is not None:
+            if template.refusal.code is Code.ERROR:
+                raise PluginError(f'running "{template.refusal.plugin}" plugin: {template.refusal.message}')
             return self._refused(template.refusal)
         ranking = template.refresh()
-        if self.is_plain:
-            codes = template.cluster_codes(cycle) if self.cluster_filters else None
-            if codes is None and not self.cluster_scorers:
-                row = ranking.choose()
-                if row < 0:
-                    return Found(-1, 0, 0, self.diagnose(cycle, template))
-                return Found(row, ranking.score(row), ranking.feasible)
+        if self.is_plain and not template.is_clustered():
+            row = ranking.choose()
+            if row < 0:
+                return Found(-1, 0, 0, self.diagnose(cycle, template))
+            return Found(row, ranking.score(row), ranking.feasible)
         return self._place_slowly(cycle, template)
 
     def _place_slowly(self, cycle: Cycle, template: Template) -> Found:

@@ -10,6 +10,7 @@ from cybernetes.core.clock import Clock, Random
 from cybernetes.core.scheduling.cluster import Cluster
 from cybernetes.core.scheduling.interface import Status
 from cybernetes.core.scheduling.nodetable import NodeTable
+from cybernetes.core.scheduling.topology import Tracker
 
 if TYPE_CHECKING:
     from cybernetes.core.scheduling.framework import Framework
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Handle:
-    """``write_binding`` and ``evict`` are None in the library, where nothing is written."""
+    """``write_binding`` is None in the library, where nothing is written."""
 
     table: NodeTable
     cluster: Cluster
     clock: Clock
     random: Random
+    tracker: Tracker
     write_binding: Callable[[str, str, str, str], Awaitable[Status | None]] | None = None
     #: Set when the profile's plugins have been made.
     framework: Framework | None = None

@@ -230,6 +230,18 @@ class ColumnScore(Plugin, Protocol):
         ...
 
 
+class ClusterPlugin(Plugin, Protocol):
+    """What a column plugin of Scope.CLUSTER may have beside its columns."""
+
+    def check(self, cycle: Cycle) -> Status | None:
+        """A refusal of the pod as such. Asked once a template."""
+        ...
+
+    def concerns(self, cycle: Cycle) -> bool:
+        """Whether it has anything to say about the template's pods; asked again as ``Tracker.owned_version`` moves."""
+        ...
+
+
 class NormalizeColumnScore(ColumnScore, Protocol):
     def normalize_scores(self, cycle: Cycle, scores: Scores) -> Scores:
         """Scores of the feasible rows brought between 0 and 100; depends on the set of values only."""

@@ -29,6 +29,7 @@ from cybernetes.core.scheduling.plugins.registry import Factory
 from cybernetes.core.scheduling.podshape import PodShape, shape_key
 from cybernetes.core.scheduling.profile import Profile
 from cybernetes.core.scheduling.requests import amounts, pod_requests, scored_requests
+from cybernetes.core.scheduling.topology import Tracker
 
 #: Shapes that are remembered; beyond it the whole memory is dropped, for it is only a memory.
 SHAPES_MAX = 4096
@@ -70,7 +71,8 @@ class Scheduler:
         random = random or Random()
         self.table = NodeTable(int.from_bytes(random.token(8), "big"))
         self.cluster = Cluster(objects)
-        self.handle = Handle(self.table, self.cluster, clock or SystemClock(), random, write_binding)
+        tracker = Tracker(self.table, self.cluster)
+        self.handle = Handle(self.table, self.cluster, clock or SystemClock(), random, tracker, write_binding)
         if profile is None:
             profile = Profile()
         elif not isinstance(profile, Profile):

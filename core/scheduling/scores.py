@@ -37,7 +37,7 @@ def requested_to_capacity(amounts: Amounts, points: Points) -> int:
         if score > 0:
             total += score * weight
             weights += weight
-    return 0 if weights == 0 else _round(total / weights)
+    return 0 if weights == 0 else rounded(total / weights)
 
 
 def broken_line(points: Points, at: int) -> int:
@@ -81,7 +81,7 @@ def _weighted(scores: object) -> int:
     return total // weights if weights else 0
 
 
-def _round(value: float) -> int:
+def rounded(value: float) -> int:
     """Halves away from zero, as Go's math.Round; Python rounds them to even."""
     return math.floor(value + 0.5) if value >= 0 else -math.floor(-value + 0.5)
 

@@ -42,6 +42,10 @@ class Template:
         #: The only nodes to look at, and the plugins that say so.
         self.node_names: frozenset[str] | None = None
         self.restricting: list[str] = []
+        #: For plugins; every cycle of the template has it.
+        self.memo = cycle.memo
+        self._owned_version = -1
+        self._is_clustered = False
         self._run_pre_filters()
         self._ranking: Ranking | None = None
         self._class_score: NDArray[numpy.int64] = numpy.zeros(1, numpy.int64)
@@ -63,6 +67,22 @@ class Template:
             elif answer is not None and answer.code is not Code.SUCCESS and answer.code is not Code.SKIP:
                 self.refusal = answer.of(plugin.name)
                 return
+        for plugin in self.framework.cluster_plugins:
+            refusal = plugin.check(self.cycle) if hasattr(plugin, "check") else None
+            if refusal is not None:
+                self.refusal = refusal.of(plugin.name)
+                return
+
+    def is_clustered(self) -> bool:
+        """Whether pods on other nodes matter to this template's pods."""
+        version = self.framework.handle.tracker.owned_version
+        if self._owned_version != version:
+            self._owned_version = version
+            self._is_clustered = any(
+                plugin.concerns(self.cycle) if hasattr(plugin, "concerns") else True
+                for plugin in self.framework.cluster_plugins
+            )
+        return self._is_clustered
 
     # ---- all nodes
 

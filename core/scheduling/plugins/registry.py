@@ -14,11 +14,13 @@ from cybernetes.core.scheduling.interface import Plugin
 from cybernetes.core.scheduling.plugins.balancedallocation import NodeResourcesBalancedAllocation
 from cybernetes.core.scheduling.plugins.defaultbinder import DefaultBinder
 from cybernetes.core.scheduling.plugins.imagelocality import ImageLocality
+from cybernetes.core.scheduling.plugins.interpodaffinity import InterPodAffinity
 from cybernetes.core.scheduling.plugins.nodeaffinity import NodeAffinity
 from cybernetes.core.scheduling.plugins.nodename import NodeName
 from cybernetes.core.scheduling.plugins.nodeports import NodePorts
 from cybernetes.core.scheduling.plugins.noderesourcesfit import NodeResourcesFit
 from cybernetes.core.scheduling.plugins.nodeunschedulable import NodeUnschedulable
+from cybernetes.core.scheduling.plugins.podtopologyspread import PodTopologySpread
 from cybernetes.core.scheduling.plugins.prioritysort import PrioritySort
 from cybernetes.core.scheduling.plugins.schedulinggates import SchedulingGates
 from cybernetes.core.scheduling.plugins.tainttoleration import TaintToleration
@@ -37,6 +39,8 @@ PLUGINS: Mapping[str, Factory] = {
     "NodeResourcesFit": lambda args, handle: NodeResourcesFit(args),
     "NodeResourcesBalancedAllocation": lambda args, handle: NodeResourcesBalancedAllocation(args),
     "ImageLocality": lambda args, handle: ImageLocality(),
+    "PodTopologySpread": lambda args, handle: PodTopologySpread(args, handle.tracker),
+    "InterPodAffinity": lambda args, handle: InterPodAffinity(args, handle.tracker),
     "DefaultBinder": lambda args, handle: DefaultBinder(handle.write_binding),
 }
 
@@ -50,6 +54,8 @@ DEFAULT_PLUGINS: tuple[tuple[str, int], ...] = (
     ("NodeAffinity", 2),
     ("NodePorts", 0),
     ("NodeResourcesFit", 1),
+    ("PodTopologySpread", 2),
+    ("InterPodAffinity", 2),
     ("NodeResourcesBalancedAllocation", 1),
     ("ImageLocality", 1),
     ("DefaultBinder", 0),
