@@ -14,10 +14,10 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cybernetes.core.admission.registry import PLUGINS
 from cybernetes.core.api.registry import Registry, builtin
-from cybernetes.core.api.resource import Resource
 from cybernetes.core.auth import rbac, tokens
 from cybernetes.core.auth.attributes import Authorize
 from cybernetes.core.auth.attributes import chain as authorizers
@@ -43,6 +43,7 @@ from cybernetes.services.apiserver.allocation.services import Allocator
 from cybernetes.services.apiserver.authentication import Authentication
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.bootstrap import bootstrap
+from cybernetes.services.apiserver.call import Call
 from cybernetes.services.apiserver.chain import Chain
 from cybernetes.services.apiserver.health import Health
 from cybernetes.services.apiserver.inflight import InFlight
@@ -162,11 +163,13 @@ class ApiServer:
             "apiserver_request_total",
             "Requests by verb, resource and status code.",
             ("verb", "group", "version", "resource", "subresource", "code"),
+            _label_values,
         )
         self._durations = self.metrics.histogram(
             "apiserver_request_duration_seconds",
             "How long requests took, without those that last by design.",
-            ("verb", "group", "resource", "subresource"),
+            ("verb", "group", "version", "resource", "subresource"),
+            _label_values,
         )
         in_flight = InFlight()
         self.metrics.gauge(
@@ -254,12 +257,16 @@ class ApiServer:
     async def _is_not_stopping(self) -> str:
         return "the server is stopping" if self.http.is_stopping else ""
 
-    def _observe(self, verb: str, resource: Resource | None, subresource: str, code: int, seconds: float) -> None:
-        group, version, name = resource.gvr if resource is not None else ("", "", "")
-        upper = verb.upper()
-        self._requests.add(upper, group, version, name, subresource, str(code))
-        if verb != "watch":
-            self._durations.observe(seconds, upper, group, name, subresource)
+    def _observe(self, call: Call, code: int, seconds: float) -> None:
+        part = call.subresource.name if call.subresource is not None else ""
+        self._requests.add(call.verb, call.resource.gvr, part, code)
+        if call.verb != "watch":
+            self._durations.observe(seconds, call.verb, call.resource.gvr, part)
+
+
+def _label_values(key: Any) -> tuple[str, ...]:
+    verb, gvr, *rest = key
+    return (verb.upper(), *gvr, *map(str, rest))
 
 
 async def _is_healthy() -> str:

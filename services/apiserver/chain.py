@@ -38,15 +38,14 @@ from cybernetes.services.apiserver.server import Exchange
 
 log = logging.getLogger(__name__)
 
-REQUEST_TIMEOUT_S = 60.0
 #: Answers are compressed from this size on, and never for a client on this machine: to it the wire costs nothing.
 _GZIP_BYTES_MIN = 128 * 1024
 _PRETTY_AGENTS = ("curl", "Wget", "Mozilla/5.0")
 _NO_CACHE = b"Cache-Control: no-cache, private\r\n"
 _READS = frozenset({"get", "list", "watch"})
 
-#: Told of every request that ended: verb, resource or None, subresource, code, seconds.
-Observer = Callable[[str, Resource | None, str, int, float], None]
+#: Told of every call that ended: its code and how many seconds it took.
+Observer = Callable[[Call, int, float], None]
 
 
 class Chain:
@@ -81,12 +80,10 @@ class Chain:
             if call.verb in LONG_RUNNING_VERBS or subresource in LONG_RUNNING_SUBRESOURCES:
                 return await handler(self.backend, call)
             gate = self.in_flight.reads if call.verb in _READS else self.in_flight.writes
-            await gate.enter()
+            if not gate.try_enter():
+                await gate.enter()
             try:
-                async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                    return await handler(self.backend, call)
-            except TimeoutError:
-                raise timeout("request did not complete within the allotted timeout") from None
+                return await handler(self.backend, call)
             finally:
                 gate.leave()
         except ApiError as error:
@@ -100,8 +97,7 @@ class Chain:
             log.exception("panic in %s %s", call.verb, call.resource.gvr.qualified)
             raise internal("the server failed; its log says why") from error
         finally:
-            name = call.subresource.name if call.subresource is not None else ""
-            self._observe(call.verb, call.resource, name, code, clock.monotonic() - began)
+            self._observe(call, code, clock.monotonic() - began)
 
     def authorize(self, call: Call) -> None:
         """Raises ApiError 403."""
@@ -126,6 +122,10 @@ class Chain:
         request = exchange.request
         try:
             await self._serve(exchange, request)
+        except asyncio.CancelledError:
+            if not exchange.is_overdue or exchange.has_started:
+                raise
+            respond_error(exchange, timeout("request did not complete within the allotted timeout"))
         except ApiError as error:
             if exchange.has_started:
                 raise ConnectionResetError("refused in the middle of an answer") from error
@@ -136,7 +136,7 @@ class Chain:
         query = parse_query(raw_query)
         info = parse_info(request.method, path, query)
         user = self.authentication.of(exchange.connection, request)
-        if "impersonate-user" in request.headers or any(name.startswith("impersonate-") for name in request.headers):
+        if request.impersonates:
             user = impersonated(user, request, self.backend.authorize)
         if not info.is_resource:
             self._authorize_path(user, info)

@@ -49,6 +49,8 @@ class HttpRequest(NamedTuple):
     body: bytes
     keep_alive: bool
     wants_upgrade: bool
+    #: Whether any header asks to be treated as somebody else.
+    impersonates: bool
 
     def all(self, name: str) -> list[str]:
         """Every value of a header, in order."""
@@ -60,6 +62,8 @@ class HttpRequest(NamedTuple):
 
 
 _NO_REPEATS: Mapping[str, list[str]] = {}
+#: By name, those that came more than once, and whether any of them impersonates.
+_Headers = tuple[Mapping[str, str], Mapping[str, list[str]], bool]
 
 
 class _Head(NamedTuple):
@@ -69,6 +73,7 @@ class _Head(NamedTuple):
     repeated: Mapping[str, list[str]]
     keep_alive: bool
     wants_upgrade: bool
+    impersonates: bool
     length: int  # of the body; -1: chunked
 
 
@@ -99,7 +104,7 @@ class RequestReader:
         self._trailer_size = -1  # below 0: not in the trailer
         # Requests of one client mostly repeat their headers to the byte: the last block and what it meant.
         self._block = ""
-        self._parsed: tuple[Mapping[str, str], Mapping[str, list[str]]] = ({}, _NO_REPEATS)
+        self._parsed: _Headers = ({}, _NO_REPEATS, False)
 
     def feed(self, data: bytes) -> None:
         self._buffer += data
@@ -146,9 +151,7 @@ class RequestReader:
             body = b""
         self._head = None
         self._searched = 0
-        return HttpRequest(
-            head.method, head.target, head.headers, head.repeated, body, head.keep_alive, head.wants_upgrade
-        )
+        return HttpRequest(*head[:3], head.repeated, body, *head[4:7])
 
     def _read_head(self) -> _Head | None:
         buffer = self._buffer
@@ -175,7 +178,7 @@ class RequestReader:
         if block != self._block:
             self._parsed = _parse_headers(block)
             self._block = block
-        headers, repeated = self._parsed
+        headers, repeated, impersonates = self._parsed
         if version == "HTTP/1.1" and "host" not in headers:
             raise Malformed("missing required Host header")
         keep_alive = version == "HTTP/1.1"
@@ -188,7 +191,8 @@ class RequestReader:
             elif "keep-alive" in tokens:
                 keep_alive = True
             wants_upgrade = "upgrade" in tokens and "upgrade" in headers
-        return _Head(method, target, headers, repeated, keep_alive, wants_upgrade, self._body_length(headers))
+        length = self._body_length(headers)
+        return _Head(method, target, headers, repeated, keep_alive, wants_upgrade, impersonates, length)
 
     def _body_length(self, headers: Mapping[str, str]) -> int:
         encoding = headers.get("transfer-encoding")
@@ -254,7 +258,7 @@ class RequestReader:
         return body
 
 
-def _parse_headers(block: str) -> tuple[Mapping[str, str], Mapping[str, list[str]]]:
+def _parse_headers(block: str) -> _Headers:
     if not _HEADERS.fullmatch(block):
         raise Malformed("malformed header")
     headers: dict[str, str] = {}
@@ -271,4 +275,5 @@ def _parse_headers(block: str) -> tuple[Mapping[str, str], Mapping[str, list[str
                 headers[name] += ", " + value
             else:
                 headers[name] = value
-    return headers, repeated or _NO_REPEATS
+    impersonates = any(name.startswith("impersonate-") for name in headers)
+    return headers, repeated or _NO_REPEATS, impersonates

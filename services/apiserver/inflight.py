@@ -27,10 +27,16 @@ class Gate:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    async def enter(self) -> None:
-        """Wait for a place. Raises ApiError 429 when the line is full. Whoever entered must ``leave``."""
+    def try_enter(self) -> bool:
+        """Take a place if there is one now."""
         if self.running < self._limit:
             self.running += 1
+            return True
+        return False
+
+    async def enter(self) -> None:
+        """Wait for a place. Raises ApiError 429 when the line is full. Whoever entered must ``leave``."""
+        if self.try_enter():
             return
         if len(self._waiting) >= self._queue_max:
             raise too_many_requests("Too many requests, please try again later.", 1)

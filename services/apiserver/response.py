@@ -12,6 +12,7 @@ that a list of 43 MB never exists.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import orjson
@@ -24,7 +25,7 @@ from cybernetes.services.apiserver.negotiation import Form
 SLICE_BYTES = 256 * 1024
 
 
-def tables() -> Any:
+def tables() -> ModuleType:
     """The Table renderer, loaded when the first kubectl asks for one."""
     from cybernetes.core.api import table
 
@@ -203,7 +204,7 @@ def _whole_list(items: Items, shape: Shape) -> Object:
     form = shape.form
     metadata = list_metadata(items)
     if form.kind == "Table":
-        rendered = tables().render(items.resource, list(objects(items)), shape.now, shape.include_object)
+        rendered: Object = tables().render(items.resource, list(objects(items)), shape.now, shape.include_object)
         rendered["apiVersion"] = form.api_version
         rendered["metadata"] = metadata
         return rendered

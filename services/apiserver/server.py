@@ -38,20 +38,30 @@ _STATUS_LINES = {
 
 
 class Limits(NamedTuple):
-    """Bounds of one server. Times as upstream's: 32 s for a head, 90 s idle."""
+    """Bounds of one server. Times as upstream's: 32 s for a head, 90 s idle, 60 s until an answer begins."""
 
     head_bytes_max: int = 256 * 1024
     body_bytes_max: int = 3 * 1024 * 1024
     read_timeout_s: float = 32.0
     body_timeout_s: float = 60.0
     idle_timeout_s: float = 90.0
+    request_timeout_s: float = 60.0
     connections_max: int = 20_000
 
 
 class Exchange:
     """One request and its answer. Exactly one of ``respond``, ``start`` … ``finish`` and ``upgrade`` is used."""
 
-    __slots__ = ("_chunked", "connection", "finish_work", "has_started", "is_finished", "on_close", "request")
+    __slots__ = (
+        "_chunked",
+        "connection",
+        "finish_work",
+        "has_started",
+        "is_finished",
+        "is_overdue",
+        "on_close",
+        "request",
+    )
 
     def __init__(self, connection: Connection, request: HttpRequest) -> None:
         self.connection = connection
@@ -61,6 +71,8 @@ class Exchange:
         self._chunked = False
         #: True: the work goes on when the client has gone (a write that allocates first and stores later).
         self.finish_work = False
+        #: True: its time was over before an answer began, and its task has been cancelled.
+        self.is_overdue = False
         #: Set by ``detach``: called when the peer goes away or the server stops.
         self.on_close: Callable[[], None] | None = None
 
@@ -372,8 +384,14 @@ class Connection(asyncio.Protocol):
         limits = self.server.limits
         loop = self.server.loop
         if self._answering:
-            allowed_s = limits.idle_timeout_s
-            left_s = allowed_s
+            left_s = self._since + limits.request_timeout_s - loop.time()
+            exchange = self._exchange
+            if left_s <= 0:
+                left_s = limits.request_timeout_s
+                # What has begun to be answered (a log that is followed) may take as long as it likes.
+                if exchange is not None and not exchange.has_started and self._task is not None:
+                    exchange.is_overdue = True
+                    self._task.cancel()
         else:
             if self._reader.is_between_requests:
                 allowed_s = limits.idle_timeout_s

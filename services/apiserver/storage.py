@@ -18,13 +18,16 @@ from cybernetes.core.auth.attributes import Authorize
 from cybernetes.core.clock import Clock, Random
 from cybernetes.core.errors import ApiError, internal, service_unavailable, timeout, too_large_revision
 from cybernetes.core.objects import Gvr, Object
-from cybernetes.core.store.cached import Header, HeaderOf, Selection
+from cybernetes.core.store.cached import Cached, Header, HeaderOf, Selection
 from cybernetes.core.store.feed import Feed
 from cybernetes.core.store.interface import Store, StoreError, Unavailable
 from cybernetes.core.store.watchcache import WatchCache
 
 #: How long a read waits for the cache to see what the store already has.
 _FRESH_TIMEOUT_S = 3.0
+
+#: So many objects that admission reads are kept decoded.
+_DECODED_MAX = 1024
 
 #: Label and field maps that are shared because most objects have none.
 _EMPTY: Mapping[str, str] = {}
@@ -53,6 +56,7 @@ class Storage:
         self.registry = registry
         self.feed = Feed(store, on_failure=on_failure)
         self._caches: dict[Gvr, WatchCache] = {}
+        self._decoded: dict[tuple[bytes, str], tuple[Cached, Object]] = {}
 
     async def start(self) -> None:
         """Fill the caches. Raises StoreError when the store cannot be read."""
@@ -142,7 +146,19 @@ class Storage:
     def find(self, gvr: Gvr, namespace: str, name: str) -> Object | None:
         """What admission and authentication read: the object as the caches have it, decoded and read-only."""
         cached = self.cache_of(gvr).get(namespace, name)
-        return cached.object() if cached is not None else None
+        return self.decoded(cached) if cached is not None else None
+
+    def decoded(self, cached: Cached) -> Object:
+        """An object that is read often (a namespace, an account): decoded once and kept while it is the newest."""
+        key = (cached.key, cached.uid)
+        kept = self._decoded.get(key)
+        if kept is not None and kept[0] is cached:
+            return kept[1]
+        if len(self._decoded) >= _DECODED_MAX:
+            self._decoded.clear()
+        obj = cached.object()
+        self._decoded[key] = (cached, obj)
+        return obj
 
     def _header_of(self, home: Resource) -> HeaderOf:
         others = [
@@ -180,7 +196,10 @@ class Reader:
 
     def list(self, gvr: Gvr, namespace: str = "") -> Iterable[Object]:
         cache = self._storage.cache_of(gvr)
-        return (cached.object() for cached in cache.list(Selection(namespace)).records)
+        if not len(cache):
+            return ()
+        decoded = self._storage.decoded
+        return [decoded(cached) for cached in cache.list(Selection(namespace)).records]
 
 
 def _unavailable(error: Unavailable) -> ApiError:

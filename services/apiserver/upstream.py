@@ -136,7 +136,7 @@ class Upstream(asyncio.Protocol):
             piece = self._take()
             if piece:
                 return piece
-            if self._is_done:
+            if self._ended_body():
                 break
             if self._is_ended:
                 if self._left == -1:
@@ -167,6 +167,9 @@ class Upstream(asyncio.Protocol):
 
     def close(self) -> None:
         self.transport.abort()
+
+    def _ended_body(self) -> bool:
+        return self._is_done
 
     def _delimit(self, head: Head) -> None:
         if head.code in (101, 204, 304):

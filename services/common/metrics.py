@@ -4,49 +4,58 @@ Observing is on the hot path of every request and reading is not, so an observat
 lock: everything happens on one event loop) and the text is made when somebody asks. Metrics belong to a ``Metrics``,
 not to the process: two clusters in one process count apart.
 
+What is counted is told apart by its labels. Where they are not texts (a Gvr, a number), ``expand`` makes label values
+of them when the text is made, so that an observation need not.
+
 Format: Prometheus text exposition 0.0.4.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-#: Upper bounds of durations in seconds that suit requests from microseconds to a minute.
+#: Upper bounds of durations in seconds that suit requests from a millisecond to a minute.
 DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 Labels = tuple[str, ...]
+Expand = Callable[[Any], Labels]
 
 
 class _Metric(Protocol):
     def lines(self) -> Iterable[str]: ...
 
 
+def _as_is(key: Any) -> Labels:
+    return tuple(key)
+
+
 class Counter:
-    """A number for each combination of label values that only grows."""
+    """A number for each combination of labels that only grows."""
 
-    __slots__ = ("help", "labels", "name", "values")
+    __slots__ = ("_expand", "help", "labels", "name", "values")
 
-    def __init__(self, name: str, help: str, labels: Sequence[str] = ()) -> None:
+    def __init__(self, name: str, help: str, labels: Sequence[str] = (), expand: Expand = _as_is) -> None:
         self.name = name
         self.help = help
         self.labels = tuple(labels)
-        self.values: dict[Labels, float] = {}
+        self.values: dict[tuple[Hashable, ...], float] = {}
+        self._expand = expand
 
-    def add(self, *labels: str, amount: float = 1) -> None:
-        """``labels`` are the values, in the order of the names."""
+    def add(self, *labels: Hashable, amount: float = 1) -> None:
+        """``labels`` are values in the order of the names."""
         self.values[labels] = self.values.get(labels, 0) + amount
 
-    def get(self, *labels: str) -> float:
+    def get(self, *labels: Hashable) -> float:
         return self.values.get(labels, 0)
 
     def lines(self) -> Iterable[str]:
         yield from _head(self.name, self.help, "counter")
-        for values, number in self.values.items():
-            yield f"{self.name}{_labels(self.labels, values)} {_number(number)}"
+        for key, number in self.values.items():
+            yield f"{self.name}{_labels(self.labels, self._expand(key))} {_number(number)}"
 
 
 class Gauge:
@@ -69,36 +78,44 @@ class Gauge:
 
 
 class Histogram:
-    """How many observations were at most each bound, their sum and count, for each combination of label values."""
+    """How many observations were at most each bound, their sum and count, for each combination of labels."""
 
-    __slots__ = ("_bounds", "_values", "help", "labels", "name")
+    __slots__ = ("_bounds", "_expand", "_values", "help", "labels", "name")
 
     def __init__(
-        self, name: str, help: str, labels: Sequence[str] = (), bounds: Sequence[float] = DURATION_BUCKETS_S
+        self,
+        name: str,
+        help: str,
+        labels: Sequence[str] = (),
+        expand: Expand = _as_is,
+        bounds: Sequence[float] = DURATION_BUCKETS_S,
     ) -> None:
         self.name = name
         self.help = help
         self.labels = tuple(labels)
+        self._expand = expand
         self._bounds = tuple(bounds)
-        self._values: dict[Labels, list[float]] = {}  # a count for each bucket, +Inf, then the sum
+        self._values: dict[tuple[Hashable, ...], list[float]] = {}  # a count for each bucket, +Inf, then the sum
 
-    def observe(self, value: float, *labels: str) -> None:
+    def observe(self, value: float, *labels: Hashable) -> None:
         counts = self._values.get(labels)
         if counts is None:
             counts = self._values[labels] = [0] * (len(self._bounds) + 1) + [0.0]
         counts[bisect_left(self._bounds, value)] += 1
         counts[-1] += value
 
-    def count(self, *labels: str) -> int:
+    def count(self, *labels: Hashable) -> int:
         counts = self._values.get(labels)
         return 0 if counts is None else int(sum(counts[:-1]))
 
     def lines(self) -> Iterable[str]:
         yield from _head(self.name, self.help, "histogram")
         names = (*self.labels, "le")
-        for values, counts in self._values.items():
+        bounds = (*(str(float(bound)) for bound in self._bounds), "+Inf")
+        for key, counts in self._values.items():
+            values = self._expand(key)
             total = 0.0
-            for bound, number in zip((*(str(float(each)) for each in self._bounds), "+Inf"), counts, strict=False):
+            for bound, number in zip(bounds, counts, strict=False):
                 total += number
                 yield f"{self.name}_bucket{_labels(names, (*values, bound))} {_number(total)}"
             yield f"{self.name}_sum{_labels(self.labels, values)} {_number(counts[-1])}"
@@ -114,13 +131,18 @@ class Metrics:
     def __init__(self) -> None:
         self._metrics: dict[str, _Metric] = {}
 
-    def counter(self, name: str, help: str, labels: Sequence[str] = ()) -> Counter:
-        return self._add(Counter(name, help, labels))
+    def counter(self, name: str, help: str, labels: Sequence[str] = (), expand: Expand = _as_is) -> Counter:
+        return self._add(Counter(name, help, labels, expand))
 
     def histogram(
-        self, name: str, help: str, labels: Sequence[str] = (), bounds: Sequence[float] = DURATION_BUCKETS_S
+        self,
+        name: str,
+        help: str,
+        labels: Sequence[str] = (),
+        expand: Expand = _as_is,
+        bounds: Sequence[float] = DURATION_BUCKETS_S,
     ) -> Histogram:
-        return self._add(Histogram(name, help, labels, bounds))
+        return self._add(Histogram(name, help, labels, expand, bounds))
 
     def gauge(
         self, name: str, help: str, read: Callable[[], Iterable[tuple[Labels, float]]], labels: Sequence[str] = ()

@@ -210,7 +210,8 @@ def _micro_time(found: dict[str, Any]) -> str | None:
 
 
 def _int_or_string(found: dict[str, Any]) -> int | str:
-    return found.get("strVal", "") if found.get("type") == 1 else found.get("intVal", 0)
+    value: int | str = found.get("strVal", "") if found.get("type") == 1 else found.get("intVal", 0)
+    return value
 
 
 def _duration(found: dict[str, Any]) -> str:

@@ -120,7 +120,7 @@ class Framing:
         obj = self._version(obj)
         api_version = self._form.api_version
         if self._form.kind == "Table":
-            rendered = tables().render(self._resource, [obj], self._clock.now(), self._include)
+            rendered: Object = tables().render(self._resource, [obj], self._clock.now(), self._include)
             rendered["apiVersion"] = api_version
             rendered["metadata"] = {"resourceVersion": obj["metadata"]["resourceVersion"]}
             return rendered

@@ -153,7 +153,7 @@ def _field_requirements(selector: Object) -> tuple[tuple[str, str, str], ...]:
             parsed = FieldSelector.parse(selector["rawSelector"])
         except SelectorError:
             return ()
-        found = [(path, operator, value) for path, operator, value in parsed.requirements]
+        found = [(each.path, each.operator, each.value) for each in parsed.requirements]
     return tuple(found)
 
 
