@@ -20,6 +20,7 @@ from cybernetes.services.cli.up import node_names
 from cybernetes.services.common import kubeconfig, userns
 from cybernetes.services.common.relay import Relay
 from cybernetes.services.common.runner import Process, StartFailure
+from cybernetes.services.kubelet.cgroups import Cgroups
 from cybernetes.services.kubelet.hostports import ForwardedHostPorts
 from cybernetes.services.kubelet.network import PodNetwork, internal_addresses
 from cybernetes.services.kubelet.runtimes.interface import Runtime, RuntimeFailure
@@ -197,6 +198,7 @@ class Node:
         finally:
             await runtime.stop()
             await self.network.remove()
+            Cgroups(self.cgroup_parent).destroy()
             for point in mounts_below(self.folder):
                 unmount(point)
             shutil.rmtree(self.folder / "kubelet", ignore_errors=True)  # volumes of pods that are gone

@@ -87,7 +87,7 @@ async def publish(client: Client, node_name: str, cluster_ip: str, address: str,
 
 
 async def _ensure_service(client: Client, cluster_ip: str, port: int) -> Object:
-    """The Service as it is, or made. A user may have changed it, or may run another server behind it: that is theirs."""
+    """The Service as it is, or made. A user may have changed it or run another server behind it: that is theirs."""
     try:
         return await client.get(SERVICES, NAME, NAMESPACE)
     except ApiError as error:
