@@ -382,3 +382,17 @@ async def test_a_store_that_closes_is_a_failure() -> None:
         await feed.wait_for(100)
     assert len(failures) == 1
     await feed.stop()
+
+
+async def test_a_page_that_was_begun_is_finished_from_its_snapshot() -> None:
+    """Even when neither the recent history nor the store knows that revision any more."""
+    store, feed, cache = await filled(history_steps_max=0)
+    first = cache.list(EVERYTHING, limit=3)
+    for number in range(5):
+        await store.put(key("p0003"), pod("p0003", parity=str(number)), expected_revision=None)
+        await caught_up(feed)
+    await store.compact(cache.revision)
+    rest = await cache.list_at(EVERYTHING, first.revision, 0, first.after)
+    assert len(rest.records) == 7
+    assert rest.records[0].labels == {"parity": "1"}
+    await feed.stop()
