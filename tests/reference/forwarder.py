@@ -202,12 +202,15 @@ class Front(asyncio.DatagramProtocol):
     def __init__(self, listener: dict[str, Any]) -> None:
         self.listener = listener
         self.flows: dict[Any, asyncio.Task[Back]] = {}
+        self.waiting: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
     def datagram_received(self, data: bytes, client: Any) -> None:
-        asyncio.ensure_future(self.forward(data, client))
+        task = asyncio.ensure_future(self.forward(data, client))
+        self.waiting.add(task)
+        task.add_done_callback(self.waiting.discard)
 
     async def forward(self, data: bytes, client: Any) -> None:
         target: Target = self.listener["target"]
