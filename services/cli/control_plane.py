@@ -23,7 +23,7 @@ from cybernetes.core.store.open import open_store
 from cybernetes.services.apiserver.apiserver import ApiServer, Config, Listener, Tls
 from cybernetes.services.cli import roles
 from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
-from cybernetes.services.cli.pki import Pki
+from cybernetes.services.cli.pki import Pki, server_context
 from cybernetes.services.cli.roles import DNS_USER
 from cybernetes.services.cli.up import node_names
 from cybernetes.services.common.directclient import DirectClient
@@ -95,7 +95,7 @@ class ControlPlane:
         pki.kubelet_client()
         pki.service_account_key()
         pki.write_admin_kubeconfig(self.url)
-        for name in node_names(self.options):
+        for name in node_names(self.options) if not self.options.is_simulated else ():
             pki.node_serving(name, [*addresses, self.options.bind_address])
             pki.write_node_kubeconfigs(name, self.url, {"proxy": PROXY_USER, "dns": DNS_USER})
         return pki
@@ -173,11 +173,20 @@ class ControlPlane:
             informers=informers,
             names=node_names(self.options),
             address=self.options.bind_address,
+            kubelet_port=0,
+            tls=self._simulated_kubelet_context(),
             pod_cidr=self.options.pod_cidr.split(",")[0],
             on_failure=self.process.failed,
         )
         await self.process.start(nodes)
         self.process.component_ready("kubelet", f"{self.options.nodes} simulated nodes")
+
+    def _simulated_kubelet_context(self) -> ssl.SSLContext:
+        """One server answers for all simulated nodes."""
+        pki = Pki(self.data, self.options, self.clock, self.random)
+        pki.node_serving("simulated", [self.options.bind_address])
+        folder = self.data.node("simulated")
+        return server_context(folder / "kubelet.crt", folder / "kubelet.key", pki.path("ca.crt"))
 
     async def wait_for_nodes(self, informers: InformerFactory) -> None:
         """Tell the supervisor once every node that was asked for is Ready."""

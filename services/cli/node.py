@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import shutil
-import ssl
 from collections.abc import Awaitable, Callable
 
 from cybernetes.core.client.factory import InformerFactory
 from cybernetes.core.client.interface import Client
 from cybernetes.core.clock import Clock, Random, SystemClock
 from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
+from cybernetes.services.cli.pki import server_context
 from cybernetes.services.cli.up import node_names
 from cybernetes.services.common import kubeconfig, userns
 from cybernetes.services.common.relay import Relay
@@ -95,14 +95,6 @@ class Node:
     def informers(self, client: Client, process: Process) -> InformerFactory:
         return InformerFactory(client, self.clock, self.random, on_failure=process.failed)
 
-    def server_tls(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(self.folder / "kubelet.crt", self.folder / "kubelet.key")
-        context.load_verify_locations(self.data.pki / "ca.crt")
-        context.verify_mode = ssl.CERT_OPTIONAL
-        return context
-
     async def start(self, process: Process) -> None:
         await process.wait_for("control-plane")
         try:
@@ -153,7 +145,7 @@ class Node:
             logs=self.data.logs / "pods" / self.name,
             addresses=self.addresses,
             kubelet_port=KUBELET_PORT,
-            tls=self.server_tls(),
+            tls=server_context(self.folder / "kubelet.crt", self.folder / "kubelet.key", self.data.pki / "ca.crt"),
             cluster_dns=[self.cluster_dns],
             cluster_domain=self.options.cluster_domain,
             pod_cidrs=self.pod_cidrs,

@@ -16,6 +16,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -137,6 +138,16 @@ class Pki:
         for component, user in others.items():
             pair = self._pair(folder, component, lambda user=user: self.authority.issue_client(user))  # type: ignore[misc]
             self.write_kubeconfig(folder / f"{component}.kubeconfig", pair, server, user)
+
+
+def server_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext:
+    """TLS for a kubelet's server: clients may show a certificate that ``client_ca`` signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(client_ca)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
 
 
 def _read_pair(folder: Path, name: str) -> Pair | None:
