@@ -171,7 +171,6 @@ cdef struct Side:
     char *pending          # what waits to be written to it
     int pending_start
     int pending_end
-    int64_t received
 
 cdef struct Connection:
     Side side[2]           # 0 the client, 1 the backend

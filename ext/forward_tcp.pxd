@@ -258,6 +258,7 @@ cdef inline int tcp_pump(Worker *worker, Connection *c, int direction) noexcept 
     cdef Side *source = &c.side[direction]
     cdef Side *sink = &c.side[1 - direction]
     cdef int64_t budget = <int64_t>worker.shared.limits.buffer_bytes * 2
+    cdef Tally *counters = &c.target.counters[worker.number]
     cdef ssize_t got, sent
     cdef int size
     while True:
@@ -302,7 +303,10 @@ cdef inline int tcp_pump(Worker *worker, Connection *c, int direction) noexcept 
                 return -1
             source.is_readable = 0
             return 0
-        source.received += got
+        if direction == 0:
+            counters.bytes_in += got
+        else:
+            counters.bytes_out += got
         budget -= got
         if got < size and not source.is_ending:
             source.is_readable = 0
@@ -329,10 +333,6 @@ cdef inline void tcp_work(Worker *worker, Connection *c) noexcept nogil:
     """Copy both ways as far as it goes now, and end what is over."""
     cdef int forth = tcp_pump(worker, c, 0)
     cdef int back = tcp_pump(worker, c, 1) if forth >= 0 else -1
-    cdef Tally *counters = &c.target.counters[worker.number]
-    counters.bytes_in += c.side[0].received
-    counters.bytes_out += c.side[1].received
-    c.side[0].received = c.side[1].received = 0
     if forth < 0 or back < 0:
         tcp_close(worker, c, 1)
     elif c.side[0].was_shut and c.side[1].was_shut:

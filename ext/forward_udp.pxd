@@ -275,13 +275,13 @@ cdef inline void udp_flow_event(Worker *worker, Flow *flow) noexcept nogil:
             batch.messages[index].msg_hdr.msg_control = control if controls else NULL
             batch.messages[index].msg_hdr.msg_controllen = controls
             batch.messages[index].msg_hdr.msg_flags = 0
+        flow.target.counters[worker.number].bytes_out += total
         done = 0
         while done < count:
             sent = sendmmsg(flow.listener.descriptor, batch.messages + done, count - done, MSG_NOSIGNAL | MSG_DONTWAIT)
             if sent <= 0:
                 break
             done += sent
-        flow.target.counters[worker.number].bytes_out += total
         flow.replies += count
         flow_use(flow)
         if count < BATCH:

@@ -47,6 +47,8 @@ for port in (5201, 8080):
 signal.pause()
 """
 
+PROBE = "import socket; socket.create_connection(('{address}', {port}), 1)"
+
 HAPROXY = """
 global
     nbthread {threads}
@@ -86,7 +88,7 @@ daemon off;
 events {{ worker_connections 8192; }}
 http {{
     access_log off; keepalive_requests 100000000; keepalive_timeout 600s;
-    server {{ listen 8080 backlog=4096 reuseport; location / {{ return 200 "0123456789012345678901234567890123456789012345678901234567890123"; }} }}
+    server {{ listen 8080 backlog=4096 reuseport; location / {{ return 200 "{body}"; }} }}
 }}
 """
 
@@ -198,12 +200,7 @@ def contenders(directory: Path, backend: str, namespace: int) -> dict[str, tuple
 
 async def wait_for(client: int, address: str) -> None:
     for _ in range(200):
-        probe = netns.run_in(
-            client,
-            lambda: subprocess.Popen(
-                [sys.executable, "-c", f"import socket; socket.create_connection(('{address}', {WEB}), 1)"]
-            ),
-        )
+        probe = start(client, [sys.executable, "-c", PROBE.format(address=address, port=WEB)])
         if await asyncio.to_thread(probe.wait) == 0:
             return
     raise SystemExit(f"nobody answers at {address}")
@@ -223,7 +220,7 @@ async def compare(seconds: int, only: list[str], rounds: int) -> None:
             await network.attach("client", f"/proc/self/fd/{client}")
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             web = directory / "web.conf"
-            web.write_text(NGINX_WEB.format(directory=directory))
+            web.write_text(NGINX_WEB.format(directory=directory, body="x" * 64))
             stack.enter_context(process(server, ["nginx", "-c", str(web)]))
             stack.enter_context(process(server, ["iperf3", "-s"]))
             await wait_for(client, backend)
