@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from cybernetes.core.controllers import deployment_math as sums
 from cybernetes.core.controllers.deployment_rollout import API_VERSION, KIND, Rollout
 from cybernetes.core.controllers.interface import Emit, Steps, View, Watch, own_key
-from cybernetes.core.controllers.ownership import OwnerGone, claim, owned_and_orphans
+from cybernetes.core.controllers.ownership import OwnerGone, claim, keys_of_owned, owned_and_orphans
 from cybernetes.core.controllers.pods import is_terminal
 from cybernetes.core.labels import Selector
 from cybernetes.core.objects import (
@@ -27,26 +27,14 @@ from cybernetes.core.objects import (
     Object,
     clone,
     controller_of,
-    is_deleting,
-    labels_of,
     object_reference,
     split_key,
 )
 
 
-def _keys_of_set(old: Object | None, new: Object | None, view: View) -> Iterable[str]:
-    keys: dict[str, None] = {}
-    for state in (old, new):
-        reference = controller_of(state) if state is not None else None
-        if state is not None and reference is not None and reference.get("kind") == KIND:
-            keys[f"{state['metadata']['namespace']}/{reference['name']}"] = None
-    if new is not None and controller_of(new) is None and not is_deleting(new):
-        namespace = new["metadata"]["namespace"]
-        if old is None or controller_of(old) is not None or labels_of(old) != labels_of(new):
-            for candidate in view.list(DEPLOYMENTS, namespace):
-                if selector_of(candidate).matches(labels_of(new)):
-                    keys[f"{namespace}/{candidate['metadata']['name']}"] = None
-    return keys
+def selector_of(deployment: Object) -> Selector:
+    selector = Selector.from_object(deployment["spec"].get("selector"))
+    return Selector.nothing() if selector.is_empty else selector
 
 
 def _keys_of_pod(old: Object | None, new: Object | None, view: View) -> Iterable[str]:
@@ -67,18 +55,13 @@ def _keys_of_pod(old: Object | None, new: Object | None, view: View) -> Iterable
     return (f"{namespace}/{owner['name']}",)
 
 
-def selector_of(deployment: Object) -> Selector:
-    selector = Selector.from_object(deployment["spec"].get("selector"))
-    return Selector.nothing() if selector.is_empty else selector
-
-
 class Deployments:
     name = "deployment-controller"
     service_account = "deployment-controller"
     workers = 5
     watches = (
         Watch(DEPLOYMENTS, own_key),
-        Watch(REPLICA_SETS, _keys_of_set),
+        Watch(REPLICA_SETS, keys_of_owned(DEPLOYMENTS, KIND, selector_of)),
         Watch(PODS, _keys_of_pod),
     )
 

@@ -11,10 +11,10 @@ Rules (upstream: controller_ref_manager.go):
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
-from cybernetes.core.controllers.interface import Action, Get, Patch, View
+from cybernetes.core.controllers.interface import Action, Get, KeysOf, Patch, View
 from cybernetes.core.errors import ApiError, is_not_found
 from cybernetes.core.labels import Selector
 from cybernetes.core.objects import Gvr, Object, controller_of, controller_reference, is_deleting, labels_of, uid_of
@@ -45,6 +45,28 @@ def orphan_values(namespace: str, selector: Selector) -> Sequence[str]:
     return [f"{namespace}/"]
 
 
+def keys_of_owned(owner_gvr: Gvr, owner_kind: str, selector_of: Callable[[Object], Selector]) -> KeysOf:
+    """Maps a change of something owned to its owners' keys: old and new one, and who may want to adopt an orphan."""
+
+    def keys_of(old: Object | None, new: Object | None, view: View) -> Iterable[str]:
+        keys: dict[str, None] = {}
+        for state in (old, new):
+            reference = controller_of(state) if state is not None else None
+            if state is not None and reference is not None and reference.get("kind") == owner_kind:
+                keys[f"{state['metadata']['namespace']}/{reference['name']}"] = None
+        if new is None or controller_of(new) is not None or is_deleting(new):
+            return keys
+        # An orphan interests others only when it is new as an orphan or its labels have changed.
+        if old is None or controller_of(old) is not None or labels_of(old) != labels_of(new):
+            namespace = new["metadata"]["namespace"]
+            for candidate in view.list(owner_gvr, namespace):
+                if selector_of(candidate).matches(labels_of(new)):
+                    keys[f"{namespace}/{candidate['metadata']['name']}"] = None
+        return keys
+
+    return keys_of
+
+
 def claim(
     gvr: Gvr,
     objects: Sequence[Object],
@@ -54,13 +76,17 @@ def claim(
     owner_kind: str,
     selector: Selector,
     finalizers: Sequence[str] = (),
+    is_member: Callable[[Object], bool] = lambda obj: True,
 ) -> Generator[Action, Any, list[Object]]:
-    """Adopt and release; gives those that are the owner's afterwards. The first refusal is raised at the end."""
+    """Adopt and release; gives those that are the owner's afterwards. The first refusal is raised at the end.
+
+    ``is_member`` is a condition beside the selector; ``finalizers`` are put on what is adopted, removed on release.
+    """
     claimed: list[Object] = []
     failure: ApiError | ConnectionError | None = None
     may_adopt = False
     for obj in objects:
-        matches = selector.matches(labels_of(obj))
+        matches = selector.matches(labels_of(obj)) and is_member(obj)
         controller = controller_of(obj)
         if controller is not None:
             if controller.get("uid") != uid_of(owner):

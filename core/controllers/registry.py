@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from cybernetes.core.controllers.cluster_role_aggregation import ClusterRoleAggregation
+from cybernetes.core.controllers.daemonset import DaemonSets
 from cybernetes.core.controllers.deployment import Deployments
 from cybernetes.core.controllers.endpoints import Endpoints
 from cybernetes.core.controllers.endpointslice import EndpointSlices
@@ -22,6 +23,7 @@ from cybernetes.core.controllers.node_lifecycle import NodeLifecycle
 from cybernetes.core.controllers.pod_gc import PodGarbageCollector
 from cybernetes.core.controllers.replicaset import replica_sets, replication_controllers
 from cybernetes.core.controllers.service_account import RootCaPublisher, ServiceAccounts
+from cybernetes.core.controllers.statefulset import StatefulSets
 from cybernetes.core.controllers.taint_eviction import TaintEviction
 
 Maker = Callable[[Settings], Controller]
@@ -37,8 +39,10 @@ CONTROLLERS: Mapping[str, Maker] = {
     "namespace-controller": Namespaces,
     "serviceaccount-controller": lambda settings: ServiceAccounts(),
     "garbage-collector-controller": GarbageCollector,
+    "daemonset-controller": lambda settings: DaemonSets(),
     "deployment-controller": lambda settings: Deployments(),
     "replicaset-controller": lambda settings: replica_sets(),
+    "statefulset-controller": lambda settings: StatefulSets(),
     "node-ipam-controller": NodeIpam,
     "node-lifecycle-controller": NodeLifecycle,
     "taint-eviction-controller": lambda settings: TaintEviction(),
@@ -59,8 +63,10 @@ ALIASES: Mapping[str, str] = {
     "namespace": "namespace-controller",
     "serviceaccount": "serviceaccount-controller",
     "garbagecollector": "garbage-collector-controller",
+    "daemonset": "daemonset-controller",
     "deployment": "deployment-controller",
     "replicaset": "replicaset-controller",
+    "statefulset": "statefulset-controller",
     "nodeipam": "node-ipam-controller",
     "nodelifecycle": "node-lifecycle-controller",
     "clusterrole-aggregation": "clusterrole-aggregation-controller",

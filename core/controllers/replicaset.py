@@ -27,7 +27,7 @@ from cybernetes.core.controllers.interface import (
     Watch,
     own_key,
 )
-from cybernetes.core.controllers.ownership import OwnerGone, claim, owned_and_orphans
+from cybernetes.core.controllers.ownership import OwnerGone, claim, keys_of_owned, owned_and_orphans
 from cybernetes.core.controllers.pods import (
     deletion_order,
     is_active,
@@ -78,7 +78,7 @@ class ReplicaSets:
         self.kind = kind
         self.name = name
         self.service_account = service_account
-        self.watches = (Watch(gvr, own_key), Watch(PODS, self._keys_of_pod))
+        self.watches = (Watch(gvr, own_key), Watch(PODS, keys_of_owned(gvr, kind, self.selector)))
         self._counts_terminating = counts_terminating
 
     def selector(self, owner: Object) -> Selector:
@@ -88,26 +88,6 @@ class ReplicaSets:
             return Selector.from_labels(found) if found else Selector.nothing()
         selector = Selector.from_object(found)
         return Selector.nothing() if selector.is_empty else selector
-
-    def _keys_of_pod(self, old: Object | None, new: Object | None, view: View) -> Iterable[str]:
-        keys: dict[str, None] = {}
-        pod = new if new is not None else old
-        assert pod is not None
-        namespace = pod["metadata"]["namespace"]
-        for state in (old, new):
-            reference = controller_of(state) if state is not None else None
-            if reference is not None and reference.get("kind") == self.kind:
-                keys[f"{namespace}/{reference['name']}"] = None
-        if new is not None and controller_of(new) is None and not is_deleting(new) and self._may_be_adopted(old, new):
-            for candidate in view.list(self.gvr, namespace):
-                if self.selector(candidate).matches(labels_of(new)):
-                    keys[f"{namespace}/{candidate['metadata']['name']}"] = None
-        return keys
-
-    @staticmethod
-    def _may_be_adopted(old: Object | None, new: Object) -> bool:
-        """An orphan interests others only when it is new as an orphan or its labels have changed."""
-        return old is None or controller_of(old) is not None or labels_of(old) != labels_of(new)
 
     def reconcile(self, key: str, view: View, now: float) -> Steps:
         namespace, name = split_key(key)

@@ -16,23 +16,11 @@ from cybernetes.core.controllers.node_health import taint_key
 from cybernetes.core.controllers.pods import created_at, is_terminal, node_of, time_of
 from cybernetes.core.errors import ApiError, is_not_found
 from cybernetes.core.objects import NODES, PODS, Object, is_deleting, key_of, split_key, uid_of
+from cybernetes.core.scheduling.taints import Taint, tolerates
 
 
 def execute_taints(node: Object) -> list[Mapping[str, Any]]:
     return [taint for taint in (node.get("spec") or {}).get("taints") or () if taint.get("effect") == "NoExecute"]
-
-
-def tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
-    effect = toleration.get("effect")
-    if effect and effect != taint.get("effect"):
-        return False
-    key = toleration.get("key")
-    if key and key != taint.get("key"):
-        return False
-    operator = toleration.get("operator") or "Equal"
-    if operator == "Exists":
-        return True
-    return operator == "Equal" and (toleration.get("value") or "") == (taint.get("value") or "")
 
 
 class TaintEviction:
@@ -104,7 +92,7 @@ class TaintEviction:
         seen = self._tainted.get(node_of(pod), {})
         born_s = created_at(pod) or now
         for taint in taints:
-            matching = [one for one in (pod["spec"].get("tolerations") or ()) if tolerates(one, taint)]
+            matching = [one for one in (pod["spec"].get("tolerations") or ()) if tolerates(one, Taint.of(taint))]
             if not matching:
                 return now
             limits = [int(one["tolerationSeconds"]) for one in matching if one.get("tolerationSeconds") is not None]

@@ -9,7 +9,7 @@ from cybernetes.core.controllers.interface import Settings
 from cybernetes.core.controllers.node_ipam import NodeIpam
 from cybernetes.core.controllers.node_lifecycle import NodeLifecycle
 from cybernetes.core.controllers.pod_gc import PodGarbageCollector
-from cybernetes.core.controllers.taint_eviction import TaintEviction, tolerates
+from cybernetes.core.controllers.taint_eviction import TaintEviction
 from cybernetes.core.objects import LEASES, NODES, PODS, condition, is_condition_true
 
 SETTINGS = Settings()
@@ -266,23 +266,6 @@ def test_a_pod_that_comes_to_a_tainted_node_goes_too():
     run_pod(cluster, cluster.create(PODS, pod("p")))
     cluster.settle()
     assert is_going(cluster, "p")
-
-
-@pytest.mark.parametrize(
-    ("toleration", "expected"),
-    [
-        ({"operator": "Exists"}, True),
-        ({"key": "k", "operator": "Exists"}, True),
-        ({"key": "x", "operator": "Exists"}, False),
-        ({"key": "k", "value": "v"}, True),
-        ({"key": "k", "operator": "Equal", "value": "w"}, False),
-        ({"key": "k", "operator": "Exists", "effect": "NoSchedule"}, False),
-        ({"key": "k", "operator": "Exists", "effect": "NoExecute"}, True),
-        ({"key": "k", "operator": "Nonsense"}, False),
-    ],
-)
-def test_tolerations(toleration, expected):
-    assert tolerates(toleration, {"key": "k", "value": "v", "effect": "NoExecute"}) is expected
 
 
 @pytest.mark.parametrize(
