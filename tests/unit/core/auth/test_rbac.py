@@ -250,7 +250,10 @@ def slow(objects, user, asked):
             continue
         if any(applies(subject, namespace) for subject in obj["subjects"]):
             reference = obj["roleRef"]
-            found = roles.get((namespace if reference["kind"] == "Role" else "", reference["name"]))
+            is_role = reference["kind"] == "Role"
+            found = roles.get((namespace if is_role else "", reference["name"]))
+            if is_role and not namespace:
+                found = None  # there are no Roles of the cluster
             if found and any(allows(held) for held in found["rules"]):
                 return True
     return False
