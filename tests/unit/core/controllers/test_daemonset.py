@@ -15,7 +15,7 @@ def daemon_set(image="v1", strategy=None, template=None, **spec):
         "metadata": {
             "name": "log",
             "namespace": "default",
-            "annotations": {"deprecated.daemonset.template.generation": "1"},
+            "annotations": {GENERATION_ANNOTATION: "1"},
         },
         "spec": {
             "selector": {"matchLabels": {"app": "log"}},
@@ -61,6 +61,9 @@ class Cluster(World):
             if not self.step(**options):
                 return
         raise AssertionError("does not converge")
+
+    def alive(self):
+        return [pod for pod in self.all(PODS) if "deletionTimestamp" not in pod["metadata"]]
 
     def set_image(self, image):
         self.change(
