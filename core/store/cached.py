@@ -22,8 +22,9 @@ from cybernetes.core.objects import Object
 
 _METADATA = b'"metadata":{'
 _CLOSING_BRACE = ord("}")
-_ITEM = b'{"metadata":{"resourceVersion":"%d",'
-_VERSION = b'"resourceVersion":"%d",'
+_ITEM = b'{"metadata":{"resourceVersion":"'
+_VERSION = b'"resourceVersion":"'
+_NEXT = b'",'
 
 
 class Header(NamedTuple):
@@ -86,11 +87,12 @@ class Cached:
     def json(self) -> bytes:
         """The whole object as the API answers it."""
         value, offset = self.value, self.offset
-        return b"".join((value[:offset], _VERSION % self.revision, value[offset:]))
+        return b"".join((value[:offset], _VERSION, b"%d" % self.revision, _NEXT, value[offset:]))
 
     def item(self) -> bytes:
         """The object as an item of a list: without apiVersion and kind, which the list names."""
-        return _ITEM % self.revision + self.value[self.offset :]
+        # One join of five: half the time of formatting and adding, which copy the value twice.
+        return b"".join((_ITEM, b"%d" % self.revision, _NEXT, self.value[self.offset :]))
 
     def metadata(self) -> bytes:
         """The metadata alone, a JSON object: what PartialObjectMetadata is made of."""

@@ -4,7 +4,7 @@ A ``Feed`` gives it events; a cache does no I/O but for reading what only the st
 the event loop and in one piece, so a list and the watch that follows it have nothing between them::
 
     feed = Feed(store); await feed.start()
-    pods = feed.open(b"/registry/pods/", header, indexed_fields=("spec.nodeName",))
+    pods = feed.open(b"/registry/pods/", header)
     await pods.wait_for(await store.current_revision())         # a consistent read: as new as any acknowledged write
     listing = pods.list(Selection("default"), limit=500)
     watcher = pods.watch(Selection("default"), listing.revision, sink)
@@ -22,12 +22,13 @@ Which revisions it serves:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import orjson
 
-from cybernetes.core.store.cached import Cached, CachedCustom, HeaderOf, Listing, Selection, Stored
+from cybernetes.core.store.cached import Cached, CachedCustom, Header, HeaderOf, Listing, Selection, Stored
 from cybernetes.core.store.cacheindex import Indexes
 from cybernetes.core.store.dispatch import Dispatcher, OnEnd, Sink, Watcher, replay
 from cybernetes.core.store.history import History, Step
@@ -48,6 +49,8 @@ log = logging.getLogger(__name__)
 #: How many older states a cache keeps for continue tokens. A token whose state is gone is served more slowly.
 SNAPSHOTS_MAX = 8
 _PAGE = 500
+#: How many different sets of labels and fields are kept for sharing.
+_SHARED_MAX = 8192
 
 
 class Source(Protocol):
@@ -69,11 +72,10 @@ class WatchCache:
         header: HeaderOf,
         *,
         is_custom: bool = False,
-        indexed_fields: Sequence[str] = (),
         history_steps_max: int = 8192,
         history_bytes_max: int = 8 << 20,
     ) -> None:
-        """``indexed_fields``: selectable fields that lists often ask for, such as spec.nodeName."""
+        """``is_custom``: items of its lists keep their kind. The history bounds what watches resume from quickly."""
         self.prefix = prefix
         self._source = source
         self._header = header
@@ -82,7 +84,8 @@ class WatchCache:
         self._changed_at = 0  # the revision of the last change of our own
         self._pinned = False  # a list gave out a continue token for the state as it is
         self._snapshots: list[tuple[int, int, SortedMap[Cached]]] = []  # (from, to, state): valid for from <= r < to
-        self._indexes = Indexes(indexed_fields)
+        self._indexes = Indexes()
+        self._shared: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
         self._history = History(0, steps_max=history_steps_max, bytes_max=history_bytes_max)
         self._dispatcher = Dispatcher()
 
@@ -168,6 +171,7 @@ class WatchCache:
         """Take ``records``, in key order, as the whole state at ``revision``; what was before is forgotten."""
         self._live = SortedMap()
         self._indexes.clear()
+        self._shared.clear()
         self._snapshots.clear()
         self._pinned = False
         self._history.clear(revision)
@@ -219,10 +223,14 @@ class WatchCache:
             header = self._header(value, obj)
             if previous is not None:
                 namespace, name = previous.namespace, previous.name
-                if header.labels == previous.labels:  # so that dispatch sees at once that they did not change
-                    header = header._replace(labels=previous.labels)
             else:
                 namespace, _, name = relative.decode().rpartition("/")
+                namespace = sys.intern(namespace)
+            uid, labels, fields = header
+            # Equal to what was there: the same dict, by which dispatch and the index see that nothing changed.
+            labels = previous.labels if previous is not None and labels == previous.labels else self._common(labels)
+            fields = previous.fields if previous is not None and fields == previous.fields else self._common(fields)
+            header = Header(uid, labels, fields)
             cached = self._make(relative, namespace, name, value, revision, header)
             obj["metadata"]["resourceVersion"] = str(revision)
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -230,6 +238,16 @@ class WatchCache:
             return None
         cached.share(obj)
         return cached
+
+    def _common(self, texts: Mapping[str, str]) -> Mapping[str, str]:
+        """One dict for all that are equal: the pods of a ReplicaSet have one set of labels, and 300 bytes less each."""
+        content = tuple(texts.items())
+        found = self._shared.get(content)
+        if found is None:
+            if len(self._shared) >= _SHARED_MAX:
+                self._shared.clear()
+            found = self._shared[content] = texts
+        return found
 
     def _list(
         self,

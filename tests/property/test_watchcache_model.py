@@ -127,7 +127,7 @@ async def run(steps: list[Any], history_steps_max: int, seed: list[Pod]) -> None
         states.append({**states[-1], f"{pod[0]}/{pod[1]}": pod})
     feed = Feed(store)
     await feed.start()
-    cache = feed.open(PREFIX, header, indexed_fields=("spec.nodeName",), history_steps_max=history_steps_max)
+    cache = feed.open(PREFIX, header, history_steps_max=history_steps_max)
     watched = [Watched(selection, cache.revision) for selection in STANDING]
     for watch in watched:
         watch.watcher = cache.watch(watch.selection, watch.after, watch.sink)
@@ -201,6 +201,6 @@ def test_against_brute_force(
     monkeypatch.setattr("cybernetes.core.store.sortedmap.CHUNK_MAX", 4)
     monkeypatch.setattr("cybernetes.core.store.watchcache._PAGE", 3)
     if is_indexed:
-        monkeypatch.setattr("cybernetes.core.store.cacheindex.LABEL_INDEX_OBJECTS_MIN", 0)
+        monkeypatch.setattr("cybernetes.core.store.cacheindex.INDEXED_OBJECTS_MIN", 0)
         monkeypatch.setattr("cybernetes.core.store.cacheindex._SCAN_PART", 1)
     asyncio.run(run(steps, history, seed))

@@ -107,7 +107,7 @@ async def test_names_and_fields() -> None:
     for number in range(30):
         await store.put(key(f"p{number}"), pod(f"p{number}", node=f"n{number % 3}"), expected_revision=0)
     feed = await running(store)
-    cache = feed.open(PREFIX, header, indexed_fields=("spec.nodeName",))
+    cache = feed.open(PREFIX, header)
     for text, expected in (("spec.nodeName=n1", 10), ("spec.nodeName!=n1", 20), ("spec.nodeName=", 0)):
         assert len(cache.list(Selection(fields=FieldSelector.parse(text))).records) == expected
     await store.put(key("p1"), pod("p1", node="n2"), expected_revision=None)
