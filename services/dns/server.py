@@ -188,13 +188,13 @@ class DnsServer:
     def _bind(self, address: str) -> tuple[socket.socket, socket.socket]:
         """Both sockets at one port. The first address decides which; where 53 is taken, any that is free for both."""
         try:
-            return _bind_both(address, self.port)
+            sockets = _bind_both(address, self.port)
         except OSError as error:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES) or self._udp:
                 raise
-        sockets = _bind_both(address, 0)
-        taken, self.port = self.port, sockets[0].getsockname()[1]
-        log.info("port %d of %s is taken: the DNS server uses %d", taken, address, self.port)
+            sockets = _bind_both(address, 0)
+            log.info("port %d of %s is taken: the DNS server uses another", self.port, address)
+        self.port = sockets[0].getsockname()[1]
         return sockets
 
     def _may_ask_outside(self, client: str) -> bool:
