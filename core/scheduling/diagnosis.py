@@ -92,6 +92,12 @@ class Diagnosis:
                 if row not in seen:
                     yield name, rest
 
+    def at(self, row: int) -> list[Status]:
+        """What was said about one row."""
+        found = [refusal.status for refusal in self.refusals if row in refusal.rows]
+        rest = self.pre_filter or self.absent
+        return found or ([] if rest is None else [rest])
+
     def rows_where_preemption_may_help(self) -> list[int]:
         """Rows refused with Unschedulable."""
         return [row for r in self.refusals if r.status.code is Code.UNSCHEDULABLE for row in r.rows]

@@ -50,6 +50,8 @@ class Decision:
     #: The pod is nobody's concern any more.
     is_skipped: bool = False
     nominated: str | None = None
+    #: Pods of lower priority whose nomination to the same node is taken back.
+    displaced: tuple[PodRecord, ...] = ()
 
 
 class Engine:
@@ -259,11 +261,23 @@ class Engine:
         if len(self.table) and framework.points["postFilter"]:
             nominated, status = framework.post_filter(cycle, diagnosis)
             diagnosis.post_filter_message = status.message
+        displaced: list[PodRecord] = []
         if nominated is not None:
             self._nominate(queued.pod, queued.uid, nominated.name)
+            if nominated.name:
+                displaced = self._displace(nominated.name, queued)
         self.queue.refused(queued, diagnosis.plugins, diagnosis.pending_plugins)
+        self.queue.activate(record.uid for record in displaced)
         name = None if nominated is None else nominated.name
-        return Decision(queued, cycle, framework, message=diagnosis.message(), nominated=name)
+        message = diagnosis.message()
+        return Decision(queued, cycle, framework, message=message, nominated=name, displaced=tuple(displaced))
+
+    def _displace(self, node_name: str, by: QueuedPod) -> list[PodRecord]:
+        """Pods of lower priority may no longer fit where they were nominated."""
+        lower = [record for record in self.table.nominations.at(node_name) if record.priority < by.priority]
+        for record in lower:
+            self.table.nominations.discard(record.uid)
+        return lower
 
     # ---- what became of it
 

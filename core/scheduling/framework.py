@@ -87,6 +87,7 @@ class Framework:
         self.weights: Mapping[str, int] = weights
         self._sort(weights)
         self._templates: OrderedDict[Any, Template] = OrderedDict()
+        handle.frameworks[profile.scheduler_name] = self
 
     def _sort(self, weights: Mapping[str, int]) -> None:
         """Plugins by how they are asked: kernel, columns by scope, or node by node."""
@@ -240,11 +241,16 @@ class Framework:
 
     def fits_with_nominated(self, cycle: Cycle, row: int) -> bool:
         """Whether the pod fits even if those that are nominated to the node, and rank no lower, come too."""
+        return self.refusal_beside_nominated(cycle, row) is None
+
+    def refusal_beside_nominated(self, cycle: Cycle, row: int) -> Status | None:
         others = self.table.nominations.against(self.table.at(row).name, cycle.shape.priority, cycle.uid)
         if not others:
-            return True
-        with self.table.suppose(row, add=others):
-            return self.filter_row(cycle, row) is None
+            return None
+        with self.table.supposition(row) as supposition:
+            for record in others:
+                supposition.add(record)
+            return self.filter_row(cycle, row)
 
     def _filter_one(self, cycle: Cycle, plugins: list[Any], node: NodeInfo) -> Status | None:
         for plugin in plugins:
@@ -403,9 +409,6 @@ class Framework:
     def _diagnose_nominated(self, cycle: Cycle, rows: NDArray[numpy.intp], diagnosis: Diagnosis) -> None:
         """What passes every filter is kept free for pods that are nominated there."""
         for row in rows.tolist():
-            others = self.table.nominations.against(self.table.at(row).name, cycle.shape.priority, cycle.uid)
-            if others:
-                with self.table.suppose(row, add=others):
-                    refusal = self.filter_row(cycle, row)
-                if refusal is not None:
-                    diagnosis.add(refusal, [row])
+            refusal = self.refusal_beside_nominated(cycle, row)
+            if refusal is not None:
+                diagnosis.add(refusal, [row])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cybernetes.core.clock import Clock, Random
 from cybernetes.core.scheduling.cluster import Cluster
+from cybernetes.core.scheduling.cycle import Cycle
 from cybernetes.core.scheduling.interface import Status
+from cybernetes.core.scheduling.nodeinfo import PodRecord
 from cybernetes.core.scheduling.nodetable import NodeTable
 from cybernetes.core.scheduling.topology import Tracker
 
@@ -18,13 +20,23 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Handle:
-    """``write_binding`` is None in the library, where nothing is written."""
+    """What is None is for who acts for real; in the library nothing is written."""
 
     table: NodeTable
     cluster: Cluster
     clock: Clock
     random: Random
     tracker: Tracker
+    #: (namespace, name, uid, node name) of a pod to bind.
     write_binding: Callable[[str, str, str, str], Awaitable[Status | None]] | None = None
-    #: Set when the profile's plugins have been made.
-    framework: Framework | None = None
+    #: Begin to evict pods from a node to make room for the cycle's pod.
+    evict: Callable[[Cycle, str, Sequence[PodRecord]], None] | None = None
+    #: Whether evictions for the pod of this uid are under way.
+    is_evicting: Callable[[str], bool] | None = None
+    #: One a profile, by schedulerName; filled in as they are made.
+    frameworks: dict[str, Framework] = field(default_factory=dict)
+
+    def framework_of(self, cycle: Cycle) -> Framework:
+        """The profile that schedules the cycle's pod; the only one, where there is one."""
+        found = self.frameworks.get(cycle.shape.scheduler_name)
+        return found if found is not None else next(iter(self.frameworks.values()))

@@ -30,9 +30,9 @@ class PodRecord:
 
     __slots__ = (
         "is_assumed",
+        "is_preempted",
         "is_terminating",
         "labels",
-        "matched",
         "name",
         "namespace",
         "node_name",
@@ -62,11 +62,11 @@ class PodRecord:
         self.row = -1
         self.is_terminating = False
         self.is_assumed = False
+        #: It is terminating because the scheduler evicted it.
+        self.is_preempted = False
         #: status.startTime, for preemption; empty: not started.
         self.started = ""
         self.owner_uid = ""
-        #: Counters that count this pod while it is on a node (topology.py).
-        self.matched: Any = None
 
     @property
     def priority(self) -> int:

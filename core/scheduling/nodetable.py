@@ -220,26 +220,17 @@ class NodeTable:
         record.row = -1
 
     @contextmanager
-    def suppose(self, row: int, *, add: Iterable[PodRecord] = (), remove: Iterable[PodRecord] = ()) -> Iterator[None]:
-        """Within the block the node has these pods more and those less; afterwards nothing has happened.
+    def supposition(self, row: int) -> Iterator[Supposition]:
+        """Try out other pods on a node; after the block nothing has happened.
 
-        Nothing may be ranked inside: the change log does not keep it. ``add`` are pods that are not counted.
+        Nothing may be ranked inside: the change log does not keep it.
         """
         position = self.columns.position
-        info = self.at(row)
-        added, removed = list(add), list(remove)
-        for record in removed:
-            self._unsettle(record)
-        for record in added:
-            record.node_name = info.name
-            self._settle(record, row)
+        supposition = Supposition(self, row)
         try:
-            yield
+            yield supposition
         finally:
-            for record in added:
-                self._unsettle(record)
-            for record in removed:
-                self._settle(record, row)
+            supposition.undo()
             self.columns.rewind(position)
 
     def touch(self, name: str) -> None:
@@ -325,8 +316,35 @@ class NodeTable:
                 self.image_nodes.pop(image, None)
 
 
-def rows_of(rows: Iterable[int]) -> NDArray[numpy.intp]:
-    return numpy.fromiter(rows, numpy.intp)
+class Supposition:
+    """What a node would be with pods more or less. Made by ``NodeTable.supposition``."""
+
+    def __init__(self, table: NodeTable, row: int) -> None:
+        self._table = table
+        self._row = row
+        self._added: dict[str, PodRecord] = {}
+        self._removed: dict[str, PodRecord] = {}
+
+    def add(self, record: PodRecord) -> None:
+        """A pod that counts nowhere."""
+        record.node_name = self._table.at(self._row).name
+        self._table._settle(record, self._row)
+        self._added[record.uid] = record
+
+    def remove(self, record: PodRecord) -> None:
+        """A pod of the node."""
+        self._table._unsettle(record)
+        self._removed[record.uid] = record
+
+    def give_back(self, record: PodRecord) -> None:
+        """One that was removed."""
+        self._table._settle(self._removed.pop(record.uid), self._row)
+
+    def undo(self) -> None:
+        for record in self._added.values():
+            self._table._unsettle(record)
+        for record in self._removed.values():
+            self._table._settle(record, self._row)
 
 
 def _grown(table: NodeTable, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

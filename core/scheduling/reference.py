@@ -72,9 +72,7 @@ def _filter(framework: Framework, cycle: Cycle, node: NodeInfo, skipped: set[str
     return None
 
 
-def _score(
-    framework: Framework, cycle: Cycle, feasible: list[NodeInfo], result: dict[str, dict[str, int]]
-) -> None:
+def _score(framework: Framework, cycle: Cycle, feasible: list[NodeInfo], result: dict[str, dict[str, int]]) -> None:
     skipped: set[str] = set()
     for plugin in framework.points["preScore"]:
         status = plugin.pre_score(cycle, feasible)

@@ -12,7 +12,7 @@ placement is *assumed*, and ``remove_pod`` takes it back. One scheduler is for o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cybernetes.core.clock import Clock, Random, SystemClock
 from cybernetes.core.objects import Gvr, Object
@@ -78,7 +78,6 @@ class Scheduler:
         elif not isinstance(profile, Profile):
             profile = Profile.from_object(profile)
         self.framework = Framework(profile, self.handle, plugins)
-        self.handle.framework = self.framework
         self._shapes: dict[bytes, PodShape] = {}
         self._unnamed = 0
         for node in nodes:
@@ -193,6 +192,7 @@ class Scheduler:
         )
         record.is_terminating = "deletionTimestamp" in metadata
         record.started = status.get("startTime") or ""
+        record.is_preempted = record.is_terminating and _is_preempted(status)
         for owner in metadata.get("ownerReferences") or ():
             if owner.get("controller"):
                 record.owner_uid = owner.get("uid", "")
@@ -216,6 +216,13 @@ class Scheduler:
             return f"{metadata.get('namespace') or 'default'}/{metadata['name']}"
         self._unnamed += 1
         return f"unnamed pod {self._unnamed}"
+
+
+def _is_preempted(status: Mapping[str, Any]) -> bool:
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "DisruptionTarget":
+            return bool(condition.get("status") == "True" and condition.get("reason") == "PreemptionByScheduler")
+    return False
 
 
 def _unplaced(found: Found) -> Placement:

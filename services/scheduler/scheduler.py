@@ -16,7 +16,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from cybernetes.core.client.events import EventRecorder
+from cybernetes.core.client.events import EventRecorder, Type
 from cybernetes.core.client.factory import InformerFactory
 from cybernetes.core.client.interface import Client
 from cybernetes.core.clock import Clock, Random
@@ -31,6 +31,7 @@ from cybernetes.core.scheduling.plugins.registry import Factory
 from cybernetes.core.scheduling.profile import Profile
 from cybernetes.services.common.component import Tasks
 from cybernetes.services.common.metrics import Metrics
+from cybernetes.services.scheduler.evictions import Evictions
 from cybernetes.services.scheduler.measures import Measures
 from cybernetes.services.scheduler.statuswriter import StatusWriter
 
@@ -74,6 +75,7 @@ class SchedulerService:
         self._wake = asyncio.Event()
         self._bindings_max = bindings_max
         self._bindings = 0
+        self._evictions = Evictions(self.engine, client, clock, self._tasks, self._recorders)
         self._bad_nodes: dict[str, str] = {}
         self._detach: list[Callable[[], None]] = []
 
@@ -184,6 +186,8 @@ class SchedulerService:
         if not decision.is_skipped:
             reason = "SchedulerError" if decision.is_error else "Unschedulable"
             self._statuses.put(decision.queued, reason, decision.message, decision.nominated)
+        for record in decision.displaced:
+            self._statuses.clear_nomination(record)
 
     # ---- what is written
 
@@ -262,10 +266,9 @@ class SchedulerService:
         if current is None or is_gone or not current["spec"].get("nodeName"):
             self._not_bound(decision, message, is_gone=is_gone)
 
-    def _tell(self, decision: Decision, kind: str, reason: str, action: str, message: str) -> None:
+    def _tell(self, decision: Decision, kind: Type, reason: str, action: str, message: str) -> None:
         recorder = self._recorders[decision.queued.scheduler_name]
-        reference = object_reference(decision.queued.pod, "v1", "Pod")
-        recorder.event(reference, "Normal" if kind == "Normal" else "Warning", reason, _note(message), action=action)
+        recorder.event(object_reference(decision.queued.pod, "v1", "Pod"), kind, reason, _note(message), action=action)
 
 
 def _is_about(error: ApiError, pod: Object) -> bool:

@@ -14,6 +14,7 @@ from cybernetes.core.client.interface import STRATEGIC_MERGE_PATCH, Client
 from cybernetes.core.clock import Clock, format_time
 from cybernetes.core.errors import ApiError
 from cybernetes.core.objects import PODS, condition, name_of, namespace_of, uid_of
+from cybernetes.core.scheduling.nodeinfo import PodRecord
 from cybernetes.core.scheduling.queue import QueuedPod
 from cybernetes.services.common.component import Tasks
 
@@ -24,8 +25,10 @@ TRIES_MAX = 3
 
 
 class _Write(NamedTuple):
-    queued: QueuedPod
-    patch: dict[str, Any]
+    namespace: str
+    name: str
+    uid: str
+    status: dict[str, Any]
     tries: int
 
 
@@ -54,8 +57,14 @@ class StatusWriter:
             status["nominatedNodeName"] = nominated or None
         if not status:
             return
-        patch = {"metadata": {"uid": uid_of(pod)}, "status": status}
-        self._waiting[queued.uid] = _Write(queued, patch, 0)
+        self._put(_Write(namespace_of(pod), name_of(pod), uid_of(pod), status, 0))
+
+    def clear_nomination(self, record: PodRecord) -> None:
+        """The node is no longer kept for the pod."""
+        self._put(_Write(record.namespace, record.name, record.uid, {"nominatedNodeName": None}, 0))
+
+    def _put(self, write: _Write) -> None:
+        self._waiting[write.uid] = write
         if self._writers < WRITERS_MAX:
             self._writers += 1
             self._tasks.spawn(self._drain(), "write pod statuses")
@@ -64,25 +73,24 @@ class StatusWriter:
         try:
             while self._waiting:
                 uid = next(iter(self._waiting))
-                await self._write(uid, self._waiting.pop(uid))
+                await self._write(self._waiting.pop(uid))
         finally:
             self._writers -= 1
 
-    async def _write(self, uid: str, write: _Write) -> None:
-        pod = write.queued.pod
+    async def _write(self, write: _Write) -> None:
         try:
             await self._client.patch(
                 PODS,
-                name_of(pod),
-                write.patch,
-                namespace_of(pod),
+                write.name,
+                {"metadata": {"uid": write.uid}, "status": write.status},
+                write.namespace,
                 patch_type=STRATEGIC_MERGE_PATCH,
                 subresource="status",
             )
         except ApiError as error:
             # Deleted, or another pod of the name: nothing to tell any more. Else the next attempt writes again.
-            log.debug("status of pod %s/%s not written: %s", namespace_of(pod), name_of(pod), error)
+            log.debug("status of pod %s/%s not written: %s", write.namespace, write.name, error)
         except (ConnectionError, TimeoutError) as error:
-            if write.tries + 1 < TRIES_MAX and uid not in self._waiting:
-                self._waiting[uid] = write._replace(tries=write.tries + 1)
-            log.debug("status of pod %s/%s not written: %s", namespace_of(pod), name_of(pod), error)
+            if write.tries + 1 < TRIES_MAX and write.uid not in self._waiting:
+                self._waiting[write.uid] = write._replace(tries=write.tries + 1)
+            log.debug("status of pod %s/%s not written: %s", write.namespace, write.name, error)

@@ -13,6 +13,7 @@ from cybernetes.core.scheduling.handle import Handle
 from cybernetes.core.scheduling.interface import Plugin
 from cybernetes.core.scheduling.plugins.balancedallocation import NodeResourcesBalancedAllocation
 from cybernetes.core.scheduling.plugins.defaultbinder import DefaultBinder
+from cybernetes.core.scheduling.plugins.defaultpreemption import DefaultPreemption
 from cybernetes.core.scheduling.plugins.imagelocality import ImageLocality
 from cybernetes.core.scheduling.plugins.interpodaffinity import InterPodAffinity
 from cybernetes.core.scheduling.plugins.nodeaffinity import NodeAffinity
@@ -41,6 +42,7 @@ PLUGINS: Mapping[str, Factory] = {
     "ImageLocality": lambda args, handle: ImageLocality(),
     "PodTopologySpread": lambda args, handle: PodTopologySpread(args, handle.tracker),
     "InterPodAffinity": lambda args, handle: InterPodAffinity(args, handle.tracker),
+    "DefaultPreemption": lambda args, handle: DefaultPreemption(args, handle),
     "DefaultBinder": lambda args, handle: DefaultBinder(handle.write_binding),
 }
 
@@ -56,6 +58,7 @@ DEFAULT_PLUGINS: tuple[tuple[str, int], ...] = (
     ("NodeResourcesFit", 1),
     ("PodTopologySpread", 2),
     ("InterPodAffinity", 2),
+    ("DefaultPreemption", 0),
     ("NodeResourcesBalancedAllocation", 1),
     ("ImageLocality", 1),
     ("DefaultBinder", 0),
