@@ -10,6 +10,7 @@ import errno
 import ipaddress
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 
 from cybernetes.core.auth.keys import Key
 from cybernetes.core.auth.user import User
@@ -17,6 +18,7 @@ from cybernetes.core.client.factory import InformerFactory
 from cybernetes.core.client.interface import Client
 from cybernetes.core.clock import Clock, Random, SystemClock
 from cybernetes.core.controllers.interface import Settings
+from cybernetes.core.kubelet.behaviour import Rule, StagesError, read_stages
 from cybernetes.core.objects import NODES, Gvr, Object, is_condition_true
 from cybernetes.core.store.interface import Store, StoreError
 from cybernetes.core.store.open import open_store
@@ -175,11 +177,22 @@ class ControlPlane:
             address=self.options.bind_address,
             kubelet_port=0,
             tls=self._simulated_kubelet_context(),
+            rules=self._simulation_rules(),
             pod_cidr=self.options.pod_cidr.split(",")[0],
             on_failure=self.process.failed,
         )
         await self.process.start(nodes)
         self.process.component_ready("kubelet", f"{self.options.nodes} simulated nodes")
+
+    def _simulation_rules(self) -> list[Rule]:
+        """Raises StartFailure for a file that makes no sense."""
+        path = self.options.simulation
+        if not path:
+            return []
+        try:
+            return read_stages(Path(path).read_text())
+        except (StagesError, OSError) as error:
+            raise StartFailure(f"{path}: {error}") from error
 
     def _simulated_kubelet_context(self) -> ssl.SSLContext:
         """One server answers for all simulated nodes."""

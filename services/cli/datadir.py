@@ -92,6 +92,10 @@ class DataDirectory:
         """A short name for this cluster on this machine, from where its data is."""
         return hashlib.sha256(str(self.path).encode()).hexdigest()[:8]
 
+    @property
+    def is_default(self) -> bool:
+        return self.path == DEFAULT_DATA_DIR.expanduser().absolute()
+
     def node(self, name: str) -> Path:
         return self.path / "nodes" / name
 

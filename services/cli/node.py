@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import shutil
+import socket
 from collections.abc import Awaitable, Callable
 
 from cybernetes.core.client.factory import InformerFactory
@@ -43,7 +44,11 @@ class Node:
         self.clock: Clock = SystemClock()
         self.random = Random(options.seed)
         self.pod_cidrs = self._pod_cidrs()
+        # The cluster in the usual place has the usual names; others on this machine must not meet it.
+        tag = "0" if data.is_default else data.identity[:6]
+        self.proxy_interface = "cyb-proxy" if data.is_default else f"cyb-p{tag}"
         self.network = PodNetwork(
+            bridge=f"cyb{tag}",
             cluster_cidrs=[*options.pod_cidr.split(","), *options.service_cidr.split(",")],
             host_ports=ForwardedHostPorts(),
         )
@@ -95,6 +100,16 @@ class Node:
     def informers(self, client: Client, process: Process) -> InformerFactory:
         return InformerFactory(client, self.clock, self.random, on_failure=process.failed)
 
+    def _kubelet_port(self) -> int:
+        """The usual one, unless another cluster's node on this machine has it: then any free one."""
+        with socket.socket(socket.AF_INET6 if ":" in self.addresses[0] else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.addresses[0], KUBELET_PORT))
+            except OSError:
+                return 0
+        return KUBELET_PORT
+
     async def start(self, process: Process) -> None:
         await process.wait_for("control-plane")
         try:
@@ -127,6 +142,7 @@ class Node:
             informers,
             node_name=self.name,
             service_cidrs=self.options.service_cidr.split(","),
+            interface=self.proxy_interface,
             on_failure=process.failed,
         )
         await process.start(proxy)
@@ -144,7 +160,7 @@ class Node:
             root=self.folder / "kubelet",
             logs=self.data.logs / "pods" / self.name,
             addresses=self.addresses,
-            kubelet_port=KUBELET_PORT,
+            kubelet_port=self._kubelet_port(),
             tls=server_context(self.folder / "kubelet.crt", self.folder / "kubelet.key", self.data.pki / "ca.crt"),
             cluster_dns=[self.cluster_dns],
             cluster_domain=self.options.cluster_domain,
