@@ -152,7 +152,8 @@ def _parse_fields(text: str) -> Schedule:
     if len(fields) != 5:
         raise CronError(f"expected exactly 5 fields, found {len(fields)}: [{' '.join(fields)}]")
     bounds = (_MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY)
-    return Schedule(*(_parse_field(field, bound) for field, bound in zip(fields, bounds, strict=True)))
+    minutes, hours, days, months, weekdays = map(_parse_field, fields, bounds)
+    return Schedule(minutes, hours, days, months, weekdays)
 
 
 def _every(text: str) -> Schedule:

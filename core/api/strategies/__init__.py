@@ -12,7 +12,7 @@ from typing import NamedTuple
 from cybernetes.core.api.fielderror import FieldError
 from cybernetes.core.api.resource import Context, Strategy
 from cybernetes.core.api.strategies import apps, batch, cluster, core, extension, pods
-from cybernetes.core.api.validation import podupdate
+from cybernetes.core.api.validation import configuration, podupdate
 from cybernetes.core.api.validation.metadata import check_metadata_update
 from cybernetes.core.objects import Gvk, Object
 
@@ -38,7 +38,7 @@ class Part(NamedTuple):
 PARTS: Mapping[tuple[str, str, str], Part] = {
     ("", "pods", "ephemeralcontainers"): Part(pods.prepare_ephemeral_containers, podupdate.check_ephemeral_update),
     ("", "pods", "resize"): Part(pods.prepare_resize, podupdate.check_resize),
-    ("", "namespaces", "finalize"): Part(core.prepare_finalize, check_metadata_update),
+    ("", "namespaces", "finalize"): Part(core.prepare_finalize, configuration.check_namespace_finalize),
     ("certificates.k8s.io", "certificatesigningrequests", "approval"): Part(
         cluster.prepare_approval, check_metadata_update
     ),

@@ -8,6 +8,7 @@ from cybernetes.core.api.defaulting import autoscaling, flowcontrol, networking,
 from cybernetes.core.api.defaulting.values import items
 from cybernetes.core.api.resource import Context, Strategy
 from cybernetes.core.api.strategies.generic import build, copy_field, drop_unless_used, raise_generation
+from cybernetes.core.api.validation import endpoints
 from cybernetes.core.clock import format_time
 from cybernetes.core.objects import Gvk, Object
 
@@ -160,6 +161,8 @@ STRATEGIES: dict[Gvk, Strategy] = {
     _kind("discovery", "EndpointSlice"): build(
         "io.k8s.api.discovery.v1.EndpointSlice",
         default=networking.default_endpoint_slice,
+        check=endpoints.check_slice,
+        check_update=endpoints.check_slice_update,
         on_create=_create_generation,
         on_update=_update_endpoint_slice,
     ),

@@ -7,7 +7,17 @@ from cybernetes.core.api.defaulting.pods import default_pod
 from cybernetes.core.api.resource import Context, Strategy
 from cybernetes.core.api.strategies import pods, services
 from cybernetes.core.api.strategies.generic import build, copy_field, drop_unless_used
-from cybernetes.core.api.validation import podupdate
+from cybernetes.core.api.validation import (
+    claims,
+    configuration,
+    endpoints,
+    nodes,
+    persistentvolumes,
+    podupdate,
+    quotas,
+)
+from cybernetes.core.api.validation import services as checks
+from cybernetes.core.api.validation.metadata import check_metadata_update
 from cybernetes.core.api.validation.pods import check_pod
 from cybernetes.core.clock import format_time
 from cybernetes.core.objects import Gvk, Object, clone
@@ -136,6 +146,8 @@ STRATEGIES: dict[Gvk, Strategy] = {
         "io.k8s.api.core.v1.PodTemplate",
         default=defaulting.default_pod_template,
         generation=("template",),
+        check=configuration.check_pod_template,
+        check_update=configuration.check_pod_template_update,
         on_create=_create_template,
         on_update=_update_template,
     ),
@@ -143,17 +155,27 @@ STRATEGIES: dict[Gvk, Strategy] = {
         "io.k8s.api.core.v1.Service",
         default=defaulting.default_service,
         has_status=True,
+        check=checks.check_service,
+        check_update=checks.check_service_update,
+        check_status=checks.check_service_status,
         on_create=services.create,
         on_update=services.update,
         allows_create_on_update=True,
     ),
     _kind("Endpoints"): build(
-        "io.k8s.api.core.v1.Endpoints", default=defaulting.default_endpoints, allows_create_on_update=True
+        "io.k8s.api.core.v1.Endpoints",
+        default=defaulting.default_endpoints,
+        check=endpoints.check_endpoints,
+        check_update=endpoints.check_endpoints_update,
+        allows_create_on_update=True,
     ),
     _kind("Namespace"): build(
         "io.k8s.api.core.v1.Namespace",
         default=defaulting.default_namespace,
         has_status=True,
+        check=configuration.check_namespace,
+        check_update=check_metadata_update,
+        check_status=configuration.check_namespace_status,
         on_create=_create_namespace,
         on_update=_update_namespace,
     ),
@@ -161,6 +183,9 @@ STRATEGIES: dict[Gvk, Strategy] = {
         "io.k8s.api.core.v1.Node",
         default=defaulting.default_node,
         has_status=True,
+        check=nodes.check_node,
+        check_update=nodes.check_node_update,
+        check_status=nodes.check_node_status,
         on_create=_create_node,
         on_update=_update_node,
         on_status=_node_status,
@@ -170,6 +195,9 @@ STRATEGIES: dict[Gvk, Strategy] = {
         "io.k8s.api.core.v1.PersistentVolume",
         default=defaulting.default_persistent_volume,
         has_status=True,
+        check=persistentvolumes.check_volume,
+        check_update=persistentvolumes.check_volume_update,
+        check_status=persistentvolumes.check_volume_status,
         on_create=_create_volume,
         on_status=_volume_status,
     ),
@@ -177,22 +205,51 @@ STRATEGIES: dict[Gvk, Strategy] = {
         "io.k8s.api.core.v1.PersistentVolumeClaim",
         default=defaulting.default_persistent_volume_claim,
         has_status=True,
+        check=claims.check_claim,
+        check_update=claims.check_claim_update,
+        check_status=claims.check_claim_status,
         on_create=_create_claim,
         on_update=_update_claim,
     ),
-    _kind("ConfigMap"): build("io.k8s.api.core.v1.ConfigMap"),
-    _kind("Secret"): build("io.k8s.api.core.v1.Secret", default=defaulting.default_secret, on_update=_update_secret),
-    _kind("ServiceAccount"): build(
-        "io.k8s.api.core.v1.ServiceAccount", on_create=_clean_secrets, on_update=_clean_secrets_update
+    _kind("ConfigMap"): build(
+        "io.k8s.api.core.v1.ConfigMap",
+        check=configuration.check_config_map,
+        check_update=configuration.check_config_map_update,
     ),
-    _kind("Event"): build("io.k8s.api.core.v1.Event", allows_create_on_update=True),
+    _kind("Secret"): build(
+        "io.k8s.api.core.v1.Secret",
+        default=defaulting.default_secret,
+        on_update=_update_secret,
+        check=configuration.check_secret,
+        check_update=configuration.check_secret_update,
+    ),
+    _kind("ServiceAccount"): build(
+        "io.k8s.api.core.v1.ServiceAccount",
+        on_create=_clean_secrets,
+        on_update=_clean_secrets_update,
+        check=configuration.check_service_account,
+        check_update=configuration.check_service_account_update,
+    ),
+    _kind("Event"): build(
+        "io.k8s.api.core.v1.Event",
+        check=configuration.check_event,
+        check_update=configuration.check_event_update,
+        allows_create_on_update=True,
+    ),
     _kind("LimitRange"): build(
         "io.k8s.api.core.v1.LimitRange",
         default=defaulting.default_limit_range,
+        check=quotas.check_limit_range,
+        check_update=quotas.check_limit_range_update,
         on_create=_create_limit_range,
         allows_create_on_update=True,
     ),
     _kind("ResourceQuota"): build(
-        "io.k8s.api.core.v1.ResourceQuota", default=defaulting.default_resource_quota, has_status=True
+        "io.k8s.api.core.v1.ResourceQuota",
+        default=defaulting.default_resource_quota,
+        has_status=True,
+        check=quotas.check_quota,
+        check_update=quotas.check_quota_update,
+        check_status=quotas.check_quota_status,
     ),
 }

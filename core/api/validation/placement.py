@@ -150,6 +150,12 @@ def _check_label_keys(
     return errors
 
 
+def check_taint_effect(effect: str, path: str) -> list[FieldError]:
+    if not effect:
+        return [required(path)]
+    return [] if effect in EFFECTS else [not_supported(path, effect, EFFECTS)]
+
+
 def check_tolerations(tolerations: Sequence[Object], path: str) -> list[FieldError]:
     errors: list[FieldError] = []
     for index, toleration in enumerate(tolerations):

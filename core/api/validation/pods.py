@@ -294,7 +294,7 @@ def _check_resource_claims(claims: list[Object], metadata: Object | None, path: 
     seen: set[str] = set()
     for index, claim in enumerate(claims):
         if is_static:
-            errors.append(forbidden("", "static pods do not support resource claims"))
+            errors.append(forbidden("[]", "static pods do not support resource claims"))
             continue
         at, name = f"{path}[{index}]", claim.get("name") or ""
         if not name:

@@ -288,7 +288,7 @@ def _check_addresses(status: Object, stored: Object) -> list[FieldError]:
 def check_ephemeral_update(new: Object, old: Object) -> list[FieldError]:
     """``pods/ephemeralcontainers``: containers are added, never changed or removed."""
     if MIRROR_ANNOTATION in (old["metadata"].get("annotations") or {}):
-        return [forbidden("", "static pods do not support ephemeral containers")]
+        return [forbidden("[]", "static pods do not support ephemeral containers")]
     errors = check_metadata_update(new, old) + check_pod_parts(new) + _check_annotation_changes(new, old)
     wanted = {item.get("name"): item for item in items(new["spec"], "ephemeralContainers")}
     for stored in items(old["spec"], "ephemeralContainers"):
@@ -305,9 +305,9 @@ def check_ephemeral_update(new: Object, old: Object) -> list[FieldError]:
 def check_resize(new: Object, old: Object) -> list[FieldError]:
     """``pods/resize``: CPU and memory change, within the same quality of service."""
     if MIRROR_ANNOTATION in (old["metadata"].get("annotations") or {}):
-        return [forbidden("", "static pods cannot be resized")]
+        return [forbidden("[]", "static pods cannot be resized")]
     if (old["spec"].get("os") or {}).get("name") == "windows":
-        return [forbidden("", "windows pods cannot be resized")]
+        return [forbidden("[]", "windows pods cannot be resized")]
     errors = check_metadata_update(new, old) + check_pod_parts(new)
     new_spec, old_spec = new["spec"], old["spec"]
     stored_class = (old.get("status") or {}).get("qosClass") or qos_class(old)
