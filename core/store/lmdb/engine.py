@@ -300,6 +300,7 @@ class LmdbEngine:
             transaction.put(name, REVISION.pack(number), db=self.meta)
 
     def _open(self) -> None:
+        files.create(self.directory, _fill)
         self.environment = files.open_environment(self.directory, sync=self._sync, map_bytes_min=self._map_bytes_min)
         try:
             self.changes = self.environment.open_db(b"changes")
@@ -318,10 +319,6 @@ class LmdbEngine:
     def _read_meta(self) -> None:
         with self.environment.begin() as transaction:
             numbers = {name: REVISION.unpack(value)[0] for name, value in transaction.cursor(self.meta)}
-        if not numbers:
-            self._write_meta({META_FORMAT: FORMAT, META_COMPACTED: 1, META_SWEPT: 1})
-            self.compacted = self.swept = 1
-            return
         if numbers.get(META_FORMAT) != FORMAT:
             found = numbers.get(META_FORMAT)
             raise Damaged(f"{self.directory / files.DATA} has format {found}, this program reads {FORMAT}")
@@ -346,3 +343,13 @@ class LmdbEngine:
         self.live = SortedMap(live.items())
         self.dead = SortedMap(dead.items())
         self.revision = max(last, self.compacted)
+
+
+def _fill(environment: lmdb.Environment) -> None:
+    """An empty store."""
+    with environment.begin(write=True) as transaction:
+        for name in (b"changes", b"values", b"meta"):
+            environment.open_db(name, txn=transaction)
+        meta = environment.open_db(b"meta", txn=transaction)
+        for name, number in ((META_FORMAT, FORMAT), (META_COMPACTED, 1), (META_SWEPT, 1)):
+            transaction.put(name, REVISION.pack(number), db=meta)

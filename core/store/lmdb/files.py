@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import lmdb
@@ -17,6 +19,8 @@ from cybernetes.core.store.interface import Damaged, StoreError, Unavailable
 
 DATA = "data.mdb"
 _LOCK = "in-use"
+_NEW = "new"
+_DATABASES = 3
 
 #: Address space that is reserved at first. It doubles when it is used up, and costs nothing until it is used.
 MAP_BYTES_MIN = 16 << 30
@@ -41,28 +45,41 @@ def lock(directory: Path) -> int:
 
 
 def open_environment(directory: Path, *, sync: bool = True, map_bytes_min: int = MAP_BYTES_MIN) -> lmdb.Environment:
-    """Open or create the file. Raises Damaged for what is no store or not all of it."""
+    """Open the file. Raises Damaged for what is no store or not all of it."""
     path = directory / DATA
-    size = path.stat().st_size if path.exists() else 0
+    size = path.stat().st_size
+    map_size = max(map_bytes_min, 1 << (2 * size).bit_length())
     try:
         environment = lmdb.open(
-            str(directory),
-            map_size=max(map_bytes_min, 1 << (2 * size).bit_length()),
-            max_dbs=3,
-            mode=0o600,
-            sync=sync,
-            metasync=sync,
+            str(directory), map_size=map_size, max_dbs=_DATABASES, mode=0o600, sync=sync, metasync=sync
         )
     except lmdb.Error as error:
         raise translate(error, directory) from error
-    if not size:
-        sync_directory(directory)
     # A page beyond the end of the file would end the process with SIGBUS when it is read.
     needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-    if size and size < needed:
+    if size < needed:
         environment.close()
         raise Damaged(f"{path} was cut short ({size} of {needed} bytes); restore a snapshot")
     return environment
+
+
+def create(directory: Path, fill: Callable[[lmdb.Environment], None]) -> None:
+    """Make the file, with what ``fill`` writes into it, if there is none. It appears whole, or not at all."""
+    if (directory / DATA).exists():
+        return
+    new = directory / _NEW
+    try:
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        with lmdb.open(str(new), map_size=1 << 20, max_dbs=_DATABASES, mode=0o600) as environment:
+            fill(environment)
+        (new / DATA).replace(directory / DATA)
+        sync_directory(directory)
+        shutil.rmtree(new, ignore_errors=True)
+    except lmdb.Error as error:
+        raise translate(error, directory) from error
+    except OSError as error:
+        raise Unavailable(f"{directory} cannot be written: {error.strerror}") from error
 
 
 def translate(error: lmdb.Error, directory: Path) -> StoreError:
