@@ -1,0 +1,8 @@
+"""The API in memory of the client's tests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "core" / "client"))
