@@ -17,6 +17,7 @@ from cybernetes.core.controllers.endpointslice import EndpointSlices
 from cybernetes.core.controllers.endpointslice_mirroring import EndpointSliceMirroring
 from cybernetes.core.controllers.garbage_collector import GarbageCollector
 from cybernetes.core.controllers.interface import Controller, Settings
+from cybernetes.core.controllers.job import Jobs
 from cybernetes.core.controllers.namespace import Namespaces
 from cybernetes.core.controllers.node_ipam import NodeIpam
 from cybernetes.core.controllers.node_lifecycle import NodeLifecycle
@@ -40,6 +41,7 @@ CONTROLLERS: Mapping[str, Maker] = {
     "serviceaccount-controller": lambda settings: ServiceAccounts(),
     "garbage-collector-controller": GarbageCollector,
     "daemonset-controller": lambda settings: DaemonSets(),
+    "job-controller": lambda settings: Jobs(),
     "deployment-controller": lambda settings: Deployments(),
     "replicaset-controller": lambda settings: replica_sets(),
     "statefulset-controller": lambda settings: StatefulSets(),
@@ -64,6 +66,7 @@ ALIASES: Mapping[str, str] = {
     "serviceaccount": "serviceaccount-controller",
     "garbagecollector": "garbage-collector-controller",
     "daemonset": "daemonset-controller",
+    "job": "job-controller",
     "deployment": "deployment-controller",
     "replicaset": "replicaset-controller",
     "statefulset": "statefulset-controller",

@@ -45,7 +45,10 @@ def merged(target, patch):
         return clone({"": patch})[""]
     result = dict(target) if isinstance(target, dict) else {}
     for name, value in patch.items():
-        if value is None:
+        if name.startswith("$deleteFromPrimitiveList/"):
+            field = name.partition("/")[2]
+            result[field] = [one for one in result.get(field) or [] if one not in value]
+        elif value is None:
             result.pop(name, None)
         else:
             result[name] = merged(result.get(name), value)
