@@ -10,9 +10,28 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from cybernetes.core.kubelet import spec
-from cybernetes.core.kubelet.resources import Amounts, amount, pod_amounts
-from cybernetes.core.labels.requirement import requirement
+from cybernetes.core.kubelet.resources import Amounts, amount, pod_requests
+from cybernetes.core.labels.requirement import (
+    DOES_NOT_EXIST,
+    EXISTS,
+    GREATER_THAN,
+    IN,
+    LESS_THAN,
+    NOT_IN,
+    SelectorError,
+    requirement,
+)
 from cybernetes.core.objects import Object, labels_of, name_of
+from cybernetes.core.scheduling.taints import NO_EXECUTE, Taint, tolerates
+
+_OPERATORS = {
+    "In": IN,
+    "NotIn": NOT_IN,
+    "Exists": EXISTS,
+    "DoesNotExist": DOES_NOT_EXIST,
+    "Gt": GREATER_THAN,
+    "Lt": LESS_THAN,
+}
 
 #: Checked first, in this order; the rest by name.
 _ORDER = ("cpu", "memory", "ephemeral-storage")
@@ -60,12 +79,12 @@ def _resources(pod: Object, node: Object, others: list[Object]) -> Refusal | Non
     places = amount("pods", allocatable.get("pods", "0"))
     if len(others) + 1 > places:
         return _insufficient("pods", 1, len(others), places)
-    requested = {name: number for name, number in pod_amounts(pod).items() if number > 0}
+    requested = {name: number for name, number in pod_requests(pod).items() if number > 0}
     if not requested:
         return None
     used: Amounts = {}
     for other in others:
-        for name, number in pod_amounts(other).items():
+        for name, number in pod_requests(other).items():
             used[name] = used.get(name, 0) + number
     for name in [*_ORDER, *sorted(set(requested) - set(_ORDER))]:
         if name not in requested:
@@ -103,8 +122,9 @@ def _term_matches(term: Mapping[str, Any], node: Object) -> bool:
     for source, requirements in ((labels_of(node), expressions), ({"metadata.name": name_of(node)}, fields)):
         for item in requirements:
             try:
-                wanted = requirement(item["key"], item["operator"], item.get("values") or ())
-            except ValueError:
+                operator = _OPERATORS.get(item["operator"], item["operator"])
+                wanted = requirement(item["key"], operator, item.get("values") or ())
+            except SelectorError:
                 return False
             if not wanted.matches(source):
                 return False
@@ -147,22 +167,7 @@ def _taints(pod: Object, node: Object) -> Refusal | None:
         return None
     tolerations = pod["spec"].get("tolerations") or ()
     for taint in node["spec"].get("taints") or ():
-        if taint.get("effect") == "NoExecute" and not any(tolerates(toleration, taint) for toleration in tolerations):
+        known = Taint.of(taint)
+        if known.effect == NO_EXECUTE and not any(tolerates(toleration, known) for toleration in tolerations):
             return _predicate("TaintToleration", "node(s) had taints that the pod didn't tolerate")
     return None
-
-
-def tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
-    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
-        return False
-    if toleration.get("key") and toleration["key"] != taint.get("key"):
-        return False
-    operator = toleration.get("operator") or "Equal"
-    if operator == "Exists":
-        return True
-    value, bound = taint.get("value") or "", toleration.get("value") or ""
-    if operator in ("Gt", "Lt"):
-        if not (value.lstrip("-").isdigit() and bound.lstrip("-").isdigit()):
-            return False
-        return int(value) > int(bound) if operator == "Gt" else int(value) < int(bound)
-    return bool(value == bound)

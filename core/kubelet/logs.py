@@ -7,6 +7,8 @@ A line is ``TIME STREAM TAG TEXT``, where the tag is F for a whole line and P fo
 
 Docker's own files are read too: ``{"log":"listening on :8080\n","stream":"stdout","time":"2026-01-02T15:04:05.1Z"}``.
 
+Docker's json-file logs are read too: ``{"log": "text\\n", "stream": "stdout", "time": "…"}``.
+
 ``LogReader`` is fed what a file holds, in pieces of any size, and gives what to send. It skips what is older than asked
 for, adds times, and stops at a byte limit. A line that is none of the runtime's is passed over.
 """
@@ -16,6 +18,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
+
+import orjson
 
 import orjson
 
@@ -119,32 +123,39 @@ class LogReader:
         return result
 
     def _line(self, line: bytes) -> bytes:
-        parts = _of_json(line) if line.startswith(b"{") else line.split(b" ", 3)
-        if len(parts) < 3:
+        entry = _docker_entry(line) if line.startswith(b"{") else _entry(line)
+        if entry is None:
             return b""
-        at, stream, tag = parts[:3]
-        text = parts[3] if len(parts) > 3 else b""
-        if self._options.stream and stream.decode("latin-1") != self._options.stream:
+        at, stream, is_partial, text = entry
+        if self._options.stream and stream != self._options.stream:
             return b""
         if self._since:
             if _utc(at) < self._since:
                 return b""
             self._since = b""  # times only grow
-        is_partial = tag.split(b":")[0] == b"P"
         prefix = at + b" " if self._options.timestamps and not self._continues else b""
         self._continues = is_partial
         return prefix + text if is_partial else prefix + text + b"\n"
 
 
-def _of_json(line: bytes) -> Sequence[bytes]:
-    """A line of Docker's json-file log in the parts of a CRI line; nothing for one that was cut short by a crash."""
+def _entry(line: bytes) -> tuple[bytes, str, bool, bytes] | None:
+    """(time, stream, whether it is a part, text) of a line as the CRI has them."""
+    parts = line.split(b" ", 3)
+    if len(parts) < 3:
+        return None
+    text = parts[3] if len(parts) > 3 else b""
+    return parts[0], parts[1].decode("latin-1"), parts[2].split(b":")[0] == b"P", text
+
+
+def _docker_entry(line: bytes) -> tuple[bytes, str, bool, bytes] | None:
+    """The same of a line of Docker's json-file driver, where a part is what does not end its line."""
     try:
         entry = orjson.loads(line)
-        text = entry["log"].encode()
-        at, stream = entry["time"].encode(), entry["stream"].encode()
-    except (orjson.JSONDecodeError, KeyError):
-        return ()
-    return (at, stream, b"F", text[:-1]) if text.endswith(b"\n") else (at, stream, b"P", text)
+        text, stream, at = entry["log"].encode(), entry["stream"], entry["time"].encode()
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return None
+    is_whole = text.endswith(b"\n")
+    return at, stream, not is_whole, text[:-1] if is_whole else text
 
 
 def _utc(at: bytes) -> bytes:

@@ -7,7 +7,7 @@ others are Burstable (https://kubernetes.io/docs/concepts/workloads/pods/pod-qos
 from __future__ import annotations
 
 from cybernetes.core.kubelet import spec
-from cybernetes.core.kubelet.resources import Amounts, amounts, pod_amounts
+from cybernetes.core.kubelet.resources import Amounts, amounts, pod_requests
 from cybernetes.core.objects import Object
 
 _COUNTED = ("cpu", "memory")
@@ -82,6 +82,6 @@ def _unclaimed_share(pod: Object) -> int:
     if not declared:
         return 0
     without = {"metadata": pod["metadata"], "spec": {**pod["spec"], "resources": {}, "overhead": {}}}
-    claimed = pod_amounts(without).get("memory", 0)
+    claimed = pod_requests(without).get("memory", 0)
     count = len(spec.containers(pod)) + sum(1 for c in spec.init_containers(pod) if spec.is_sidecar(c))
     return max(0, declared - claimed) // max(1, count)

@@ -13,11 +13,9 @@ from typing import Any
 from cybernetes.core.kubelet import spec
 from cybernetes.core.objects import Object
 from cybernetes.core.quantity import milli_value_of, value_of
+from cybernetes.core.scheduling import requests
 
 Amounts = dict[str, int]
-
-#: What a pod may declare for all of its containers together.
-_POD_LEVEL = ("cpu", "memory")
 
 
 def amount(resource: str, quantity: str | int | float) -> int:
@@ -40,15 +38,20 @@ def _raise_to(total: Amounts, least: Mapping[str, int]) -> None:
             total[name] = number
 
 
-def pod_amounts(pod: Object, kind: str = "requests", *, with_overhead: bool = True) -> Amounts:
-    """The pod's ``requests`` or ``limits``, as the scheduler counts them. A limit that a container lacks counts 0."""
+def pod_requests(pod: Object) -> Amounts:
+    """What the pod asks for, as the scheduler counts it."""
+    return {name: requests.amount(name, nanos) for name, nanos in requests.pod_requests(pod).items()}
+
+
+def pod_limits(pod: Object) -> Amounts:
+    """The most that the pod may use at one time; a limit that a container lacks counts as 0."""
     total: Amounts = {}
     for container in spec.containers(pod):
-        _add(total, _container_amounts(container, kind))
+        _add(total, _limits(container))
     sidecars: Amounts = {}
     height: Amounts = {}
     for container in spec.init_containers(pod):
-        own = _container_amounts(container, kind)
+        own = _limits(container)
         if spec.is_sidecar(container):
             _add(total, own)
             _add(sidecars, own)
@@ -58,19 +61,16 @@ def pod_amounts(pod: Object, kind: str = "requests", *, with_overhead: bool = Tr
             _add(with_sidecars, own)
             _raise_to(height, with_sidecars)
     _raise_to(total, height)
-    for name, quantity in ((pod["spec"].get("resources") or {}).get(kind) or {}).items():
-        if name in _POD_LEVEL or name.startswith("hugepages-"):
-            total[name] = amount(name, quantity)
-    if with_overhead:
-        for name, number in amounts(pod["spec"].get("overhead")).items():
-            if kind == "requests" or total.get(name):
-                total[name] = total.get(name, 0) + number
+    for name, quantity in ((pod["spec"].get("resources") or {}).get("limits") or {}).items():
+        total[name] = amount(name, quantity)
+    for name, number in amounts(pod["spec"].get("overhead")).items():
+        if total.get(name):
+            total[name] += number
     return total
 
 
-def _container_amounts(container: spec.Container, kind: str) -> Amounts:
-    resources = container.get("resources") or {}
-    return amounts(resources.get(kind))
+def _limits(container: spec.Container) -> Amounts:
+    return amounts((container.get("resources") or {}).get("limits"))
 
 
 def container_limit(pod: Object, container: spec.Container, resource: str) -> int:
@@ -98,4 +98,4 @@ def pod_limit(pod: Object, resource: str) -> int:
         everyone = [*spec.containers(pod), *(c for c in spec.init_containers(pod) if spec.is_sidecar(c))]
         if not all(resource in ((c.get("resources") or {}).get("limits") or {}) for c in everyone):
             return 0
-    return pod_amounts(pod, "limits").get(resource, 0)
+    return pod_limits(pod).get(resource, 0)

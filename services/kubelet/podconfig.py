@@ -50,7 +50,7 @@ def sandbox_config(pod: Object, attempt: int, cluster_domain: str, directories: 
         port_mappings=port_mappings(pod),
         qos_class=qos.qos_class(pod),
         cpu_limit_milli=resources.pod_limit(pod, "cpu"),
-        cpu_request_milli=resources.pod_amounts(pod).get("cpu", 0),
+        cpu_request_milli=resources.pod_requests(pod).get("cpu", 0),
         memory_limit=resources.pod_limit(pod, "memory"),
         labels=labels_of(pod),
         annotations=annotations_of(pod),
