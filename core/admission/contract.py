@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from cybernetes.core.api.resource import Resource
@@ -31,7 +31,8 @@ class Attributes:
     """One write. ``obj`` is what is to be kept (None for a deletion) and may be changed by ``admit``; ``old`` what is.
 
     ``resource`` is the one that was addressed; for a subresource ``obj`` may be of another kind (a Binding for
-    pods/binding). ``name`` is empty until a generated name is made.
+    pods/binding). ``name`` is empty until a generated name is made. Plugins add ``warnings``, which the client gets
+    with a write that succeeds, and ``annotations``, which the audit event gets in any case.
     """
 
     operation: Operation
@@ -43,6 +44,8 @@ class Attributes:
     old: Object | None
     user: User
     dry_run: bool = False
+    warnings: list[str] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
 
     def is_for(self, gvr: Gvr, subresource: str = "") -> bool:
         """Whether it addresses this resource (whatever the version) and subresource."""

@@ -16,7 +16,9 @@ from cybernetes.core.admission.default_toleration_seconds import DefaultTolerati
 from cybernetes.core.admission.limit_ranger import LimitRanger
 from cybernetes.core.admission.namespace_lifecycle import NamespaceLifecycle
 from cybernetes.core.admission.node_restriction import NodeRestriction
+from cybernetes.core.admission.pod_resize import PodResizeValidator
 from cybernetes.core.admission.pod_topology_labels import PodTopologyLabels
+from cybernetes.core.admission.podsecurity import PodSecurity
 from cybernetes.core.admission.priority import Priority
 from cybernetes.core.admission.quota import ResourceQuota
 from cybernetes.core.admission.runtime_class import RuntimeClass
@@ -35,6 +37,7 @@ PLUGINS: tuple[Mutating | Validating | Charging, ...] = (
     ServiceAccount(),
     NodeRestriction(),
     TaintNodesByCondition(),
+    PodSecurity(),
     Priority(),
     DefaultTolerationSeconds(),
     DefaultStorageClass(),
@@ -46,5 +49,6 @@ PLUGINS: tuple[Mutating | Validating | Charging, ...] = (
     CertificateSubjectRestriction(),
     DefaultIngressClass(),
     PodTopologyLabels(),
+    PodResizeValidator(),
     ResourceQuota(),
 )

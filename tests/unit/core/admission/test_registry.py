@@ -1,10 +1,10 @@
 from cybernetes.core.admission.registry import PLUGINS
 
 ORDER = """
-    NamespaceLifecycle LimitRanger ServiceAccount NodeRestriction TaintNodesByCondition Priority
+    NamespaceLifecycle LimitRanger ServiceAccount NodeRestriction TaintNodesByCondition PodSecurity Priority
     DefaultTolerationSeconds DefaultStorageClass StorageObjectInUseProtection PersistentVolumeClaimResize RuntimeClass
     CertificateApproval CertificateSigning CertificateSubjectRestriction DefaultIngressClass PodTopologyLabels
-    ResourceQuota
+    PodResizeValidator ResourceQuota
 """
 
 
