@@ -35,7 +35,7 @@ from cybernetes.core.objects import (
 )
 from cybernetes.core.store.cached import EVERYTHING, Change
 from cybernetes.core.store.interface import Store, StoreError
-from cybernetes.services.apiserver import namespaces
+from cybernetes.services.apiserver import granting, namespaces
 from cybernetes.services.apiserver.admitting import Admitting
 from cybernetes.services.apiserver.allocation.addresses import Addresses
 from cybernetes.services.apiserver.allocation.ports import NodePorts
@@ -155,7 +155,11 @@ class ApiServer:
             random=random,
             authorize=self.authorize,
             admitting=Admitting(PLUGINS, self.storage, Reader(self.storage, clock, random, self.authorize)),
-            hooks={SERVICES: self.allocator.hooks(), NAMESPACES: namespaces.HOOKS},
+            hooks={
+                SERVICES: self.allocator.hooks(),
+                NAMESPACES: namespaces.HOOKS,
+                **granting.hooks(self.rbac, self.authorize),
+            },
         )
         self._published: KubernetesService | None = None
         self.authentication = Authentication(self.storage, service_accounts, config.static_tokens, clock)

@@ -35,8 +35,8 @@ class Hooks:
     finalizer holds it.
     """
 
-    create: Callable[[Backend, Call, Object], Awaitable[Taken]] | None = None
-    update: Callable[[Backend, Call, Object, Object], Awaitable[Taken]] | None = None
+    create: Callable[[Backend, Call, Object], Awaitable[Taken | None]] | None = None
+    update: Callable[[Backend, Call, Object, Object], Awaitable[Taken | None]] | None = None
     deleted: Callable[[Backend, Object], Awaitable[None]] | None = None
     holds: Callable[[Object], bool] | None = None
     #: Changes a copy of the object that is deleted before the deletion is recorded (a namespace becomes Terminating).

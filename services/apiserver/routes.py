@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from cybernetes.core.api import strategies
 from cybernetes.core.errors import method_not_allowed, no_such_path
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Answer, Call
@@ -27,9 +28,6 @@ VERBS: Mapping[str, Handler] = {
     "deletecollection": delete_collection,
 }
 
-#: Subresources that are the object itself, of which a part may be written.
-_PARTS = frozenset({"status"})
-
 #: Verbs that do not end by themselves soon: not counted as in flight, without a deadline.
 LONG_RUNNING_VERBS = frozenset({"watch", "proxy"})
 LONG_RUNNING_SUBRESOURCES = frozenset({"attach", "exec", "proxy", "log", "portforward"})
@@ -46,6 +44,8 @@ class Routes:
         """Raises ApiError 404 for a subresource that nobody serves, 405 for a verb that this does not have."""
         resource, subresource = call.resource, call.subresource
         name = subresource.name if subresource is not None else ""
+        # The object itself, of which a part may be written.
+        is_part = name == "status" or (resource.gvr.group, resource.gvr.resource, name) in strategies.PARTS
         special = self._special.get((resource.gvr.group, resource.gvr.resource, name)) or self._special.get(
             ("*", "*", name)
         )
@@ -53,11 +53,11 @@ class Routes:
             handler = special.get(call.verb)
             if handler is not None:
                 return handler
-            if name not in _PARTS and name:
+            if name and not is_part:
                 raise method_not_allowed()
         verbs = subresource.verbs if subresource is not None else resource.verbs
         if call.verb not in verbs:
             raise method_not_allowed()
-        if name and name not in _PARTS:
+        if name and not is_part:
             raise no_such_path()
         return VERBS[call.verb]

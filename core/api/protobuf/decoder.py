@@ -214,18 +214,6 @@ def _int_or_string(found: dict[str, Any]) -> int | str:
     return value
 
 
-def _duration(found: dict[str, Any]) -> str:
-    """As Go prints durations: 1h30m0s."""
-    nanoseconds = int(found.get("duration", 0))
-    sign = "-" if nanoseconds < 0 else ""
-    seconds, rest = divmod(abs(nanoseconds), 1_000_000_000)
-    hours, seconds = divmod(seconds, 3600)
-    minutes, seconds = divmod(seconds, 60)
-    text = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
-    fraction = f".{rest:09d}".rstrip("0") if rest else ""
-    return f"{sign}{text}{seconds}{fraction}s"
-
-
 def _raw(field: str) -> Callable[[dict[str, Any]], Any]:
     def value(found: dict[str, Any]) -> Any:
         raw = base64.b64decode(found.get(field) or b"")
@@ -257,7 +245,6 @@ def _items(found: dict[str, Any]) -> list[Any]:
 _SPECIAL: Mapping[str, Callable[[dict[str, Any]], Any]] = {
     _META + "Time": _time,
     _META + "MicroTime": _micro_time,
-    _META + "Duration": _duration,
     _META + "FieldsV1": _raw("Raw"),
     _META + "Verbs": _items,
     "io.k8s.apimachinery.pkg.api.resource.Quantity": lambda found: found.get("string", "0"),
