@@ -34,6 +34,7 @@ PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 10.0
 STEADY_AFTER_S = 60.0
 STOP_TIMEOUT_S = 40.0
+READY_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Supervisor:
         self._on_ready = on_ready
         self._nodes_ready = not waits_for_nodes
         self._is_up = False
+        self._ready_until = 0.0
         self._is_stopping = False
         self.failure = ""
         self._selector = selectors.DefaultSelector()
@@ -92,6 +94,7 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._selector.register(woken, selectors.EVENT_READ, None)
         try:
+            self._ready_until = self._clock.monotonic() + READY_TIMEOUT_S
             for running in self._parts:
                 self._start(running)
             while not self._is_stopping:
@@ -102,6 +105,7 @@ class Supervisor:
                         self._read(key.data)
                 self._collect()
                 self._start_due()
+                self._check_progress()
         finally:
             self._stop_all()
             self._selector.close()
@@ -138,8 +142,19 @@ class Supervisor:
         self._selector.register(read_end, selectors.EVENT_READ, running)
         self._tell_who_is_ready()
 
+    def _check_progress(self) -> None:
+        """A cluster that does not become ready is not left half done."""
+        if self._is_up or self._is_stopping or self._clock.monotonic() < self._ready_until:
+            return
+        waiting = [item.part.name for item in self._parts if not item.is_ready] or ["nodes"]
+        logs = ", ".join(str(item.part.log) for item in self._parts)
+        self.failure = f"not ready after {READY_TIMEOUT_S:.0f} s, waiting for {', '.join(waiting)}; see {logs}"
+        self._is_stopping = True
+
     def _next_start_in(self) -> float | None:
         due = [item.start_again_at for item in self._parts if item.start_again_at is not None]
+        if not self._is_up:
+            due.append(self._ready_until)
         return max(0.0, min(due) - self._clock.monotonic()) if due else None
 
     def _start_due(self) -> None:
