@@ -6,7 +6,7 @@ from cybernetes.core.admission.amounts import pod_amounts, read
 from cybernetes.core.admission.contract import Attributes, Reader, refused
 from cybernetes.core.errors import ApiError, quoted
 from cybernetes.core.objects import NODES, PODS
-from cybernetes.core.quantity import ZERO, Quantity
+from cybernetes.core.quantity import ZERO
 
 __all__ = ["PodResizeValidator"]
 
@@ -39,10 +39,11 @@ class PodResizeValidator:
         allocatable = read((node.get("status") or {}).get("allocatable"))
         requests = pod_amounts(pod, "requests")
         missing = []
-        for resource, number in (("cpu", Quantity.milli_value), ("memory", Quantity.value)):
+        for resource in ("cpu", "memory"):
             wanted, there = requests.get(resource, ZERO), allocatable.get(resource, ZERO)
             if wanted > there:
-                missing.append(f"{resource}, requested: {number(wanted)}, allocatable: {number(there)}")
+                numbers = (each.milli_value if resource == "cpu" else each.value for each in (wanted, there))
+                missing.append("{}, requested: {}, allocatable: {}".format(resource, *numbers))
         if missing:
             why = f"node didn't have enough allocatable resources: {'; '.join(missing)}"
             raise _because(refused(attributes, why), "NodeCapacity")
