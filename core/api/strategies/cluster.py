@@ -8,7 +8,11 @@ from cybernetes.core.api.defaulting import autoscaling, flowcontrol, networking,
 from cybernetes.core.api.defaulting.values import items
 from cybernetes.core.api.resource import Context, Strategy
 from cybernetes.core.api.strategies.generic import build, copy_field, drop_unless_used, raise_generation
-from cybernetes.core.api.validation import endpoints
+from cybernetes.core.api.validation import autoscalers, endpoints, ingresses, networks, policies
+from cybernetes.core.api.validation import flowcontrol as flows
+from cybernetes.core.api.validation import rbac as roles
+from cybernetes.core.api.validation import storage as stores
+from cybernetes.core.api.validation.metadata import check_metadata_update
 from cybernetes.core.clock import format_time
 from cybernetes.core.objects import Gvk, Object
 
@@ -149,15 +153,39 @@ def _kind(group: str, name: str, version: str = "v1") -> Gvk:
 
 
 STRATEGIES: dict[Gvk, Strategy] = {
-    _kind("networking", "Ingress"): build(_NETWORKING + "Ingress", has_status=True, generation=("spec",)),
+    _kind("networking", "Ingress"): build(
+        _NETWORKING + "Ingress",
+        check=ingresses.check_ingress,
+        check_update=ingresses.check_ingress_update,
+        check_status=ingresses.check_ingress_status,
+        has_status=True,
+        generation=("spec",),
+    ),
     _kind("networking", "IngressClass"): build(
-        _NETWORKING + "IngressClass", default=networking.default_ingress_class, generation=("spec",)
+        _NETWORKING + "IngressClass",
+        check=ingresses.check_class,
+        check_update=ingresses.check_class_update,
+        default=networking.default_ingress_class,
+        generation=("spec",),
     ),
     _kind("networking", "NetworkPolicy"): build(
-        _NETWORKING + "NetworkPolicy", default=networking.default_network_policy, generation=("spec",)
+        _NETWORKING + "NetworkPolicy",
+        check=networks.check_policy,
+        check_update=networks.check_policy_update,
+        default=networking.default_network_policy,
+        generation=("spec",),
     ),
-    _kind("networking", "IPAddress"): build(_NETWORKING + "IPAddress"),
-    _kind("networking", "ServiceCIDR"): build(_NETWORKING + "ServiceCIDR", has_status=True, resets_metadata=True),
+    _kind("networking", "IPAddress"): build(
+        _NETWORKING + "IPAddress", check=networks.check_ip_address, check_update=networks.check_ip_address_update
+    ),
+    _kind("networking", "ServiceCIDR"): build(
+        _NETWORKING + "ServiceCIDR",
+        check=networks.check_service_cidr,
+        check_update=networks.check_service_cidr_update,
+        check_status=check_metadata_update,
+        has_status=True,
+        resets_metadata=True,
+    ),
     _kind("discovery", "EndpointSlice"): build(
         "io.k8s.api.discovery.v1.EndpointSlice",
         default=networking.default_endpoint_slice,
@@ -168,48 +196,106 @@ STRATEGIES: dict[Gvk, Strategy] = {
     ),
     _kind("policy", "PodDisruptionBudget"): build(
         "io.k8s.api.policy.v1.PodDisruptionBudget",
+        check=policies.check_budget,
+        check_update=policies.check_budget_update,
+        check_status=policies.check_budget_status,
         has_status=True,
         generation=("spec",),
         allows_unconditional_update=False,
     ),
     _kind("autoscaling", "HorizontalPodAutoscaler", "v2"): build(
-        "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler", default=autoscaling.default_scaler_v2, has_status=True
+        "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler",
+        check=autoscalers.check_autoscaler,
+        check_update=autoscalers.check_autoscaler_update,
+        check_status=autoscalers.check_autoscaler_status,
+        default=autoscaling.default_scaler_v2,
+        has_status=True,
     ),
     _kind("autoscaling", "HorizontalPodAutoscaler"): build(
         "io.k8s.api.autoscaling.v1.HorizontalPodAutoscaler", default=autoscaling.default_scaler_v1, has_status=True
     ),
-    _kind("rbac.authorization", "Role"): build(_RBAC + "Role", allows_create_on_update=True),
-    _kind("rbac.authorization", "ClusterRole"): build(_RBAC + "ClusterRole", allows_create_on_update=True),
+    _kind("rbac.authorization", "Role"): build(
+        _RBAC + "Role", check=roles.check_role, check_update=roles.check_role_update, allows_create_on_update=True
+    ),
+    _kind("rbac.authorization", "ClusterRole"): build(
+        _RBAC + "ClusterRole",
+        check=roles.check_cluster_role,
+        check_update=roles.check_cluster_role_update,
+        allows_create_on_update=True,
+    ),
     _kind("rbac.authorization", "RoleBinding"): build(
-        _RBAC + "RoleBinding", default=rbac.default_binding, allows_create_on_update=True
+        _RBAC + "RoleBinding",
+        check=roles.check_role_binding,
+        check_update=roles.check_role_binding_update,
+        default=rbac.default_binding,
+        allows_create_on_update=True,
     ),
     _kind("rbac.authorization", "ClusterRoleBinding"): build(
-        _RBAC + "ClusterRoleBinding", default=rbac.default_binding, allows_create_on_update=True
+        _RBAC + "ClusterRoleBinding",
+        check=roles.check_cluster_role_binding,
+        check_update=roles.check_cluster_role_binding_update,
+        default=rbac.default_binding,
+        allows_create_on_update=True,
     ),
-    _kind("storage", "StorageClass"): build(_STORAGE + "StorageClass", default=storage.default_storage_class),
-    _kind("storage", "VolumeAttributesClass"): build(_STORAGE + "VolumeAttributesClass"),
+    _kind("storage", "StorageClass"): build(
+        _STORAGE + "StorageClass",
+        check=stores.check_class,
+        check_update=stores.check_class_update,
+        default=storage.default_storage_class,
+    ),
+    _kind("storage", "VolumeAttributesClass"): build(
+        _STORAGE + "VolumeAttributesClass",
+        check=stores.check_attributes_class,
+        check_update=stores.check_attributes_class_update,
+    ),
     _kind("storage", "CSIDriver"): build(
         _STORAGE + "CSIDriver",
+        check=stores.check_driver,
+        check_update=stores.check_driver_update,
         default=storage.default_csi_driver,
         on_create=_create_csi_driver,
         on_update=_update_csi_driver,
         allows_unconditional_update=False,
     ),
-    _kind("storage", "CSINode"): build(_STORAGE + "CSINode", allows_unconditional_update=False),
-    _kind("storage", "CSIStorageCapacity"): build(_STORAGE + "CSIStorageCapacity", allows_unconditional_update=False),
+    _kind("storage", "CSINode"): build(
+        _STORAGE + "CSINode",
+        check=stores.check_csi_node,
+        check_update=stores.check_csi_node_update,
+        allows_unconditional_update=False,
+    ),
+    _kind("storage", "CSIStorageCapacity"): build(
+        _STORAGE + "CSIStorageCapacity",
+        check=stores.check_capacity,
+        check_update=stores.check_capacity_update,
+        allows_unconditional_update=False,
+    ),
     _kind("storage", "VolumeAttachment"): build(
-        _STORAGE + "VolumeAttachment", has_status=True, resets_metadata=True, allows_unconditional_update=False
+        _STORAGE + "VolumeAttachment",
+        check=stores.check_attachment,
+        check_update=stores.check_attachment_update,
+        check_status=stores.check_attachment_status,
+        has_status=True,
+        resets_metadata=True,
+        allows_unconditional_update=False,
     ),
     _kind("scheduling", "PriorityClass"): build(
         "io.k8s.api.scheduling.v1.PriorityClass",
+        check=policies.check_priority_class,
+        check_update=policies.check_priority_class_update,
         default=flowcontrol.default_priority_class,
         on_create=_create_generation,
     ),
     _kind("node", "RuntimeClass"): build(
-        "io.k8s.api.node.v1.RuntimeClass", allows_unconditional_update=False, allows_create_on_update=True
+        "io.k8s.api.node.v1.RuntimeClass",
+        check=policies.check_runtime_class,
+        check_update=policies.check_runtime_class_update,
+        allows_unconditional_update=False,
+        allows_create_on_update=True,
     ),
     _kind("coordination", "Lease"): build(
         "io.k8s.api.coordination.v1.Lease",
+        check=policies.check_lease,
+        check_update=policies.check_lease_update,
         on_create=_drop_lease_strategy,
         on_update=_keep_lease_strategy,
         allows_unconditional_update=False,
@@ -217,6 +303,9 @@ STRATEGIES: dict[Gvk, Strategy] = {
     ),
     _kind("flowcontrol.apiserver", "FlowSchema"): build(
         _FLOW + "FlowSchema",
+        check=flows.check_schema,
+        check_update=flows.check_schema_update,
+        check_status=flows.check_status,
         default=flowcontrol.default_flow_schema,
         has_status=True,
         generation=("spec",),
@@ -224,6 +313,9 @@ STRATEGIES: dict[Gvk, Strategy] = {
     ),
     _kind("flowcontrol.apiserver", "PriorityLevelConfiguration"): build(
         _FLOW + "PriorityLevelConfiguration",
+        check=flows.check_level,
+        check_update=flows.check_level_update,
+        check_status=flows.check_status,
         default=flowcontrol.default_priority_level,
         has_status=True,
         generation=("spec",),
@@ -255,6 +347,8 @@ STRATEGIES: dict[Gvk, Strategy] = {
         on_status=_request_status,
     ),
     _kind("authentication", "TokenRequest"): build(
-        "io.k8s.api.authentication.v1.TokenRequest", default=flowcontrol.default_token_request
+        "io.k8s.api.authentication.v1.TokenRequest",
+        check=policies.check_token_request,
+        default=flowcontrol.default_token_request,
     ),
 }

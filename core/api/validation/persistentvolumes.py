@@ -232,3 +232,27 @@ _CHECKS: Mapping[str, Callable[[Object, str], list[FieldError]]] = {
     "local": _check_local,
     "csi": _check_csi,
 }
+
+
+def check_inline_volume(spec: Object, path: str) -> list[FieldError]:
+    """A volume that an attachment describes itself, without a PersistentVolume: a CSI volume and little else."""
+    outside = "may not be specified in the context of inline volumes"
+    errors = [forbidden(f"{path}.{field}", outside) for field in ("claimRef", "capacity") if spec.get(field)]
+    csi, modes = spec.get("csi"), spec.get("accessModes") or []
+    if csi is None:
+        errors.append(required(f"{path}.csi", "has to be specified in the context of inline volumes"))
+    if not modes:
+        errors.append(required(f"{path}.accessModes"))
+    errors += check_access_modes(modes, f"{path}.accessModes")
+    if spec.get("persistentVolumeReclaimPolicy") not in (None, "", "Retain"):
+        message = "may only be Retain in the context of inline volumes"
+        errors.append(forbidden(f"{path}.persistentVolumeReclaimPolicy", message))
+    errors += [
+        forbidden(f"{path}.{field}", outside) for field in ("nodeAffinity", "storageClassName") if spec.get(field)
+    ]
+    if csi is not None:
+        errors += _check_csi(csi, f"{path}.csi")
+    if spec.get("volumeMode") not in (None, "Filesystem"):
+        message = "may not specify volumeMode other than Filesystem in the context of inline volumes"
+        errors.append(forbidden(f"{path}.volumeMode", message))
+    return errors
