@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from cybernetes.core.controllers.cluster_role_aggregation import ClusterRoleAggregation
+from cybernetes.core.controllers.cronjob import CronJobs
 from cybernetes.core.controllers.daemonset import DaemonSets
 from cybernetes.core.controllers.deployment import Deployments
 from cybernetes.core.controllers.endpoints import Endpoints
@@ -26,6 +27,7 @@ from cybernetes.core.controllers.replicaset import replica_sets, replication_con
 from cybernetes.core.controllers.service_account import RootCaPublisher, ServiceAccounts
 from cybernetes.core.controllers.statefulset import StatefulSets
 from cybernetes.core.controllers.taint_eviction import TaintEviction
+from cybernetes.core.controllers.ttl_after_finished import TtlAfterFinished
 
 Maker = Callable[[Settings], Controller]
 
@@ -45,10 +47,12 @@ CONTROLLERS: Mapping[str, Maker] = {
     "deployment-controller": lambda settings: Deployments(),
     "replicaset-controller": lambda settings: replica_sets(),
     "statefulset-controller": lambda settings: StatefulSets(),
+    "cronjob-controller": lambda settings: CronJobs(),
     "node-ipam-controller": NodeIpam,
     "node-lifecycle-controller": NodeLifecycle,
     "taint-eviction-controller": lambda settings: TaintEviction(),
     "clusterrole-aggregation-controller": lambda settings: ClusterRoleAggregation(),
+    "ttl-after-finished-controller": lambda settings: TtlAfterFinished(),
     "root-ca-certificate-publisher-controller": lambda settings: RootCaPublisher(settings.root_ca),
 }
 
@@ -70,6 +74,8 @@ ALIASES: Mapping[str, str] = {
     "deployment": "deployment-controller",
     "replicaset": "replicaset-controller",
     "statefulset": "statefulset-controller",
+    "cronjob": "cronjob-controller",
+    "ttl-after-finished": "ttl-after-finished-controller",
     "nodeipam": "node-ipam-controller",
     "nodelifecycle": "node-lifecycle-controller",
     "clusterrole-aggregation": "clusterrole-aggregation-controller",
