@@ -43,6 +43,8 @@ def decide(given: argparse.Namespace) -> ClusterOptions:
                 ipaddress.ip_network(cidr)
             except ValueError as error:
                 raise UsageError(f"{option}: {error}") from None
+    if given.storage and not given.storage.startswith(("unix:", "etcd:")):
+        raise UsageError(f"--storage {given.storage}: a store is etcd://HOST:PORT,… or unix:///path/of/a/socket")
     if given.nodes < 0:
         raise UsageError("--nodes: a cluster has no negative number of nodes")
     if not 0 <= given.port <= 65535:
@@ -50,6 +52,8 @@ def decide(given: argparse.Namespace) -> ClusterOptions:
     if given.simulation and not Path(given.simulation).is_file():
         raise UsageError(f"--simulation: there is no file {given.simulation}")
     runtime = _runtime(given.runtime)
+    if runtime != "simulated" and given.nodes > 1:
+        raise UsageError(f"--nodes {given.nodes}: one real node is run here; more of them need --runtime simulated")
     is_rootless = os.geteuid() != 0 and runtime == "process"
     return ClusterOptions(
         bind_address=given.bind_address,
