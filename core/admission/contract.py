@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -95,11 +95,12 @@ class Charging(Protocol):
 
     name: str
 
-    def charge(self, attributes: Attributes, cluster: Reader) -> list[Object]:
+    def charge(self, attributes: Attributes, cluster: Reader, counted: Collection[str] = ()) -> list[Object]:
         """Objects with a changed status, to be stored before the write, each only if it has not changed meanwhile.
 
-        When one has, ask again, a few times at most. When the write fails afterwards, the count is too high until the
-        controller that owns it mends it: nothing need be undone.
+        When one has, ask again, a few times at most; ``counted`` are the names of those that were stored already. When
+        the write fails afterwards, the count is too high until the controller that owns it mends it: nothing need be
+        undone.
         """
         ...
 

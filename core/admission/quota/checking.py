@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from cybernetes.core.admission import amounts
@@ -38,15 +38,15 @@ class ResourceQuota:
 
     name = "ResourceQuota"
 
-    def charge(self, attributes: Attributes, cluster: Reader) -> list[Object]:
+    def charge(self, attributes: Attributes, cluster: Reader, counted: Collection[str] = ()) -> list[Object]:
         """The quotas that this write changes, with their new ``status.used``; the caller's own.
 
         Raises ApiError 403 when one has no room. Nothing is charged for a dry run.
         """
         if not attributes.namespace or not _is_handled(attributes):
             return []
-        quotas = sorted(cluster.list(RESOURCE_QUOTAS, attributes.namespace), key=_name)
-        changed = charged(attributes, quotas, cluster.clock.now())
+        quotas = [each for each in cluster.list(RESOURCE_QUOTAS, attributes.namespace) if _name(each) not in counted]
+        changed = charged(attributes, sorted(quotas, key=_name), cluster.clock.now())
         return [] if attributes.dry_run else changed
 
 

@@ -357,3 +357,12 @@ def test_arithmetic(first, second):
     back = subtract(total, right)
     assert all(back[name] == left.get(name, parse("0")) for name in back)
     assert all(not quantity for quantity in subtract(left, total).values())
+
+
+def test_what_an_earlier_attempt_counted_is_not_counted_again(world):
+    for name in ("first", "second"):
+        world.put(RESOURCE_QUOTAS, quota({"pods": "1"}, name=name))
+    write = world.write(PODS, pod())
+    assert [each["metadata"]["name"] for each in ResourceQuota().charge(write, world)] == ["first", "second"]
+    world.put(RESOURCE_QUOTAS, quota({"pods": "1"}, {"pods": "1"}, name="first"))
+    assert [each["metadata"]["name"] for each in ResourceQuota().charge(write, world, ["first"])] == ["second"]
