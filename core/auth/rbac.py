@@ -29,6 +29,9 @@ from cybernetes.core.objects import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_B
 #: Rules of the API: dicts with verbs, apiGroups, resources, resourceNames, nonResourceURLs.
 Rule = Mapping[str, Any]
 
+#: The collections to be told of.
+GVRS = (ROLES, CLUSTER_ROLES, ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS)
+
 _KEEP_MAX = 16_384
 
 #: Names for which a verb is allowed; None: whatever the name.
