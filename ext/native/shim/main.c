@@ -266,6 +266,13 @@ static int run_container(void) {
     return 0;
 }
 
+static volatile pid_t program;
+
+static void kill_program(int number) {
+    (void)number;
+    kill(program, SIGKILL);
+}
+
 static int run_exec(void) {
     int reports[2];
     /* The caller's stderr is the program's: what fails here is said on a descriptor that the caller opened for it. */
@@ -293,6 +300,10 @@ static int run_exec(void) {
         launch(&spec);
     }
     close(reports[1]);
+    /* A session that is closed ends here, not by our death: a program nobody waits for would stay a zombie in the
+     * container's PID namespace, and the namespace could not end before it. */
+    program = pid;
+    signal(SIGTERM, kill_program);
     char text[4096];
     ssize_t size = read(reports[0], text, sizeof text);
     if (size > 0) {

@@ -118,7 +118,7 @@ class ExecStream:
     async def close(self) -> None:
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()  # the shim's death kills the program
+                self._process.terminate()  # the shim kills the program and waits for it
             await self._process.wait()
         for reader in self._readers:
             reader.cancel()

@@ -1,0 +1,48 @@
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from subjects import SUBJECTS
+
+
+def _marked(subject):
+    marks = {"process": [pytest.mark.root], "docker": [pytest.mark.docker]}.get(subject.name, [])
+    return pytest.param(subject, id=subject.name, marks=marks)
+
+
+@pytest.fixture(params=[_marked(subject) for subject in SUBJECTS])
+def subject(request):
+    why = request.param.unavailable()
+    if why:
+        pytest.skip(f"{request.param.name} runtime: {why}")
+    return request.param
+
+
+@pytest.fixture
+async def runtime(subject, tmp_path):
+    """A started runtime with a pod network; nothing of it is left afterwards."""
+    made = await subject.open(tmp_path)
+    await made.start()
+    await made.configure_network(["10.88.77.0/24"])
+    yield made
+    for sandbox in await made.list_sandboxes():
+        await made.remove_sandbox(sandbox.id)
+    await made.stop()
+    await subject.close(tmp_path)
+
+
+@pytest.fixture
+def eventually():
+    """``await eventually(condition)``: wait, bounded, until an async condition holds. Real processes need real time."""
+
+    async def wait(condition, seconds=10.0):
+        async with asyncio.timeout(seconds):
+            while not (value := await condition()):
+                await asyncio.sleep(0.01)
+            return value
+
+    return wait

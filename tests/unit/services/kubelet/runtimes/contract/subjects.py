@@ -1,0 +1,118 @@
+"""The runtimes that the contract is held against. A runtime joins by adding its ``Subject`` here.
+
+A subject says how to get a runtime on fresh state, how to get another one on the same state (a kubelet that was
+restarted), and how its containers are made to do what a test needs: the simulated runtime obeys annotations where the
+others run a shell.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from cybernetes.core.clock import Random, SystemClock
+from cybernetes.services.kubelet.runtimes.interface import Runtime
+from cybernetes.services.kubelet.runtimes.simulated import SimulatedRuntime
+
+
+class Subject(Protocol):
+    name: str
+    #: An image that is on the machine, and one that cannot be had.
+    image: str
+    missing_image: str
+    #: Containers are real processes: their output, files and signals can be looked at.
+    is_real: bool
+
+    def unavailable(self) -> str:
+        """Why it cannot be tested here; empty when it can."""
+        ...
+
+    async def open(self, folder: Path) -> Runtime:
+        """On the state in ``folder``, which may be empty. Not started."""
+        ...
+
+    async def close(self, folder: Path) -> None:
+        """Leave nothing of ``folder``'s state behind on the machine."""
+        ...
+
+    def command(self, script: str) -> Sequence[str]: ...
+
+    def annotations(
+        self, *, run_for_s: float | None = None, exit_code: int = 0, stop_s: float = 0.0
+    ) -> Mapping[str, str]:
+        """What the pod is annotated with so that its containers behave so."""
+        ...
+
+
+class SimulatedSubject:
+    name = "simulated"
+    image = "any:1"
+    missing_image = "missing:1"
+    is_real = False
+
+    def __init__(self) -> None:
+        self._runtimes: dict[Path, SimulatedRuntime] = {}
+
+    def unavailable(self) -> str:
+        return ""
+
+    async def open(self, folder: Path) -> Runtime:
+        # What runs is remembered by the object: the same one is what a restarted kubelet finds.
+        if folder not in self._runtimes:
+            self._runtimes[folder] = SimulatedRuntime(SystemClock(), Random(1), images=[self.image])
+        return self._runtimes[folder]
+
+    async def close(self, folder: Path) -> None:
+        self._runtimes.pop(folder, None)
+
+    def command(self, script: str) -> Sequence[str]:
+        return ["sh", "-c", script]
+
+    def annotations(
+        self, *, run_for_s: float | None = None, exit_code: int = 0, stop_s: float = 0.0
+    ) -> Mapping[str, str]:
+        result = {"cybernetes.io/exit-code": str(exit_code), "cybernetes.io/stop-delay": str(stop_s)}
+        if run_for_s is not None:
+            result["cybernetes.io/run-for"] = str(run_for_s)
+        return result
+
+
+class ProcessSubject:
+    name = "process"
+    image = "host"
+    missing_image = ""
+    is_real = True
+
+    def unavailable(self) -> str:
+        if os.geteuid() != 0:
+            return "needs root"
+        from cybernetes.services.kubelet.runtimes.process import shim
+
+        return "" if Path(shim.__file__).exists() and shutil.which("ip") else "needs iproute2"
+
+    async def open(self, folder: Path) -> Runtime:
+        from cybernetes.services.kubelet.network import PodNetwork
+        from cybernetes.services.kubelet.runtimes.process.runtime import ProcessRuntime
+
+        hidden = folder / "hidden"
+        hidden.mkdir(exist_ok=True)
+        network = PodNetwork(bridge="cybtest0")
+        return ProcessRuntime(folder / "records", hidden, "cybernetes-contract", network, SystemClock())
+
+    async def close(self, folder: Path) -> None:
+        subprocess.run(["ip", "link", "delete", "cybtest0"], check=False, capture_output=True)
+
+    def command(self, script: str) -> Sequence[str]:
+        return ["sh", "-c", script]
+
+    def annotations(
+        self, *, run_for_s: float | None = None, exit_code: int = 0, stop_s: float = 0.0
+    ) -> Mapping[str, str]:
+        return {}
+
+
+SUBJECTS: list[Subject] = [SimulatedSubject(), ProcessSubject()]
