@@ -8,7 +8,6 @@ same store would need is in the store.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Mapping, Sequence
@@ -31,9 +30,7 @@ from cybernetes.core.objects import (
     ROLE_BINDINGS,
     ROLES,
     SERVICES,
-    Gvr,
 )
-from cybernetes.core.store.cached import EVERYTHING, Change
 from cybernetes.core.store.interface import Store, StoreError
 from cybernetes.services.apiserver import granting, namespaces
 from cybernetes.services.apiserver.admitting import Admitting
@@ -45,6 +42,7 @@ from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.bootstrap import bootstrap
 from cybernetes.services.apiserver.call import Call
 from cybernetes.services.apiserver.chain import Chain
+from cybernetes.services.apiserver.following import Following, NodeAuthorization, TokenForgetting
 from cybernetes.services.apiserver.health import Health
 from cybernetes.services.apiserver.inflight import InFlight
 from cybernetes.services.apiserver.kubernetesservice import KubernetesService
@@ -133,7 +131,9 @@ class ApiServer:
         self._listeners = tuple(listeners)
         self.storage = Storage(store, self.registry, on_failure=on_failure)
         self.rbac = rbac.Authorizer()
-        self.authorize: Authorize = authorizers([self.rbac.authorize])
+        self._roles = Following(self.storage, self.rbac, (ROLES, CLUSTER_ROLES, ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS))
+        self._nodes = NodeAuthorization(self.storage)
+        self.authorize: Authorize = authorizers([self._nodes.authorize, self.rbac.authorize])
         self.health = Health()
         self.metrics = Metrics()
         issuer = service_accounts = None
@@ -194,7 +194,9 @@ class ApiServer:
     async def start(self) -> None:
         """Fill the caches, write what a new cluster needs, listen. Raises StoreError, OSError, ssl.SSLError."""
         await self.storage.start()
-        self._follow_roles()
+        self._roles.start()
+        if self.service_accounts is not None:
+            TokenForgetting(self.storage, self.service_accounts).start()
         await bootstrap(self.storage, self.registry, self.clock, self.random, self.config.service_cidrs)
         self.health.add("ping", _is_healthy)
         self.health.add("etcd", self._store_answers)
@@ -219,32 +221,9 @@ class ApiServer:
             if self._published is not None:
                 await self._published.withdraw()
             await self.http.stop(self.config.stop_grace_s)
+        self._roles.stop()
+        self._nodes.stop()
         await self.storage.stop()
-
-    def _follow_roles(self) -> None:
-        """Keep the authorizer as new as the caches, which it is told by in the same moment."""
-        for gvr in (ROLES, CLUSTER_ROLES, ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS):
-            cache = self.storage.cache_of(gvr)
-            for cached in cache.list(EVERYTHING).records:
-                self.rbac.put(gvr, cached.object())
-            cache.watch(EVERYTHING, cache.revision, self._role_sink(gvr), self._roles_ended)
-
-    def _role_sink(self, gvr: Gvr) -> Callable[[Sequence[Change]], None]:
-        def sink(batch: Sequence[Change]) -> None:
-            for change in batch:
-                cached = change.cached
-                if change.type == "DELETED":
-                    self.rbac.discard(gvr, cached.namespace, cached.name)
-                else:
-                    self.rbac.put(gvr, cached.decoded())
-
-        return sink
-
-    def _roles_ended(self, reason: StoreError) -> None:
-        """The caches were read anew: what the roles are now is read again too."""
-        if self._is_started:
-            log.warning("roles are read again: %s", reason)
-            asyncio.get_running_loop().call_soon(self._follow_roles)
 
     def _external_address(self) -> str:
         host = self.config.advertise_address or (self._listeners[0].host if self._listeners else "localhost")
