@@ -47,6 +47,8 @@ class Feed:
         self.store = store
         self.prefix = prefix
         self.revision = 0
+        #: Called when everything was read anew: for who keeps a state of its own made from a cache.
+        self.on_reload: list[Callable[[], None]] = []
         self._on_failure = on_failure
         self._caches: dict[bytes, WatchCache] = {}
         self._parked: dict[bytes, SortedMap[Stored]] = {}
@@ -144,6 +146,8 @@ class Feed:
                     for cache in self._caches.values():
                         cache.end(reason)
                     await self._load()
+                    for told in self.on_reload:
+                        told()
         except asyncio.CancelledError:
             raise
         except Exception as error:

@@ -1,83 +1,129 @@
-"""The admission plugins in their order: first those that may change an object, then those that only judge it."""
+"""Admission of one write: plugins that may change the object, plugins that judge it, and last those that count it.
+
+    admission = backend.admitting.begin(call, home, "CREATE", obj, None)
+    await admission.mutate() ; validation ; admission.validate() ; await admission.charge() ; store
+
+What is counted (a quota) is stored before the object, each quota only if nobody changed it meanwhile.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from cybernetes.core.admission.contract import Attributes, Mutating, NotYet, Operation, Validating
+from cybernetes.core.admission.contract import Attributes, Charging, Mutating, NotYet, Operation, Validating
+from cybernetes.core.api import codec
 from cybernetes.core.api.resource import Resource
-from cybernetes.core.objects import Object
+from cybernetes.core.errors import conflict
+from cybernetes.core.objects import RESOURCE_QUOTAS, Object, resource_version_of
+from cybernetes.core.store.interface import Conflict
 from cybernetes.services.apiserver.call import Call
 from cybernetes.services.apiserver.storage import Reader, Storage
 
 #: How long a refusal that may be out of date in a moment is waited out (a namespace's default account is on its way).
 _NOT_YET_S = 2.0
+#: So often a write is counted anew because a quota has changed.
+_CHARGE_ATTEMPTS_MAX = 10
 
 
 class Admitting:
-    """Plugins are synchronous decisions over the caches; they raise ApiError to refuse."""
+    """The plugins of one server, which are synchronous decisions over its caches."""
 
     def __init__(self, plugins: Sequence[Any], storage: Storage, reader: Reader) -> None:
-        """``plugins`` are Mutating, Validating or both."""
-        self._mutating: tuple[Mutating, ...] = tuple(plugin for plugin in plugins if hasattr(plugin, "admit"))
-        self._validating: tuple[Validating, ...] = tuple(plugin for plugin in plugins if hasattr(plugin, "validate"))
-        self._storage = storage
-        self._reader = reader
+        """``plugins`` are Mutating, Validating, Charging, or several of these."""
+        self.mutating: tuple[Mutating, ...] = tuple(plugin for plugin in plugins if hasattr(plugin, "admit"))
+        self.validating: tuple[Validating, ...] = tuple(plugin for plugin in plugins if hasattr(plugin, "validate"))
+        self.charging: tuple[Charging, ...] = tuple(plugin for plugin in plugins if hasattr(plugin, "charge"))
+        self.storage = storage
+        self.reader = reader
 
-    async def mutate(
+    def begin(
         self, call: Call, home: Resource, operation: Operation, obj: Object | None, old: Object | None
-    ) -> None:
-        """May change ``obj``. Raises ApiError."""
-        await self._storage.catch_up()
-        attributes = _attributes(call, home, operation, obj, old)
-        for plugin in self._mutating:
+    ) -> Admission:
+        """The admission of a write of ``obj`` in place of ``old``."""
+        name = call.name
+        if not name and obj is not None:
+            name = obj["metadata"].get("name") or ""
+        part = call.subresource.name if call.subresource is not None else ""
+        attributes = Attributes(
+            operation, home, part, call.namespace, name, obj, old, call.user, call.is_dry_run, call.warnings
+        )
+        return Admission(self, attributes)
+
+
+class Admission:
+    """One write on its way. ``attributes`` are what the plugins see."""
+
+    __slots__ = ("_admitting", "attributes")
+
+    def __init__(self, admitting: Admitting, attributes: Attributes) -> None:
+        self._admitting = admitting
+        self.attributes = attributes
+
+    async def mutate(self) -> None:
+        """May change the object. Raises ApiError."""
+        admitting = self._admitting
+        await admitting.storage.catch_up()
+        attributes = self.attributes
+        for plugin in admitting.mutating:
             try:
-                plugin.admit(attributes, self._reader)
+                plugin.admit(attributes, admitting.reader)
             except NotYet:
-                await self._again(plugin, attributes)
+                await self._ask_again(plugin)
 
-    async def validate(
-        self, call: Call, home: Resource, operation: Operation, obj: Object | None, old: Object | None
-    ) -> None:
-        """Raises ApiError."""
-        if self._validating:
-            attributes = _attributes(call, home, operation, obj, old)
-            for plugin in self._validating:
-                plugin.validate(attributes, self._reader)
+    def validate(self) -> None:
+        """Judges the object as it will be kept. Raises ApiError."""
+        for plugin in self._admitting.validating:
+            plugin.validate(self.attributes, self._admitting.reader)
 
-    async def _again(self, plugin: Mutating, attributes: Attributes) -> None:
+    async def charge(self) -> None:
+        """Counts the write. Raises ApiError 403 when there is no room for it."""
+        for plugin in self._admitting.charging:
+            await self._charge(plugin)
+
+    async def _ask_again(self, plugin: Mutating) -> None:
         """Ask once more after every change of the cluster, for a while; then the refusal stands."""
-        feed = self._storage.feed
-        clock = self._reader.clock
-        until = clock.monotonic() + _NOT_YET_S
+        feed, reader = self._admitting.storage.feed, self._admitting.reader
+        until = reader.clock.monotonic() + _NOT_YET_S
         while True:
-            left_s = until - clock.monotonic()
+            left_s = until - reader.clock.monotonic()
             try:
                 await feed.wait_for(feed.revision + 1, max(left_s, 0.0))
             except TimeoutError:
-                plugin.admit(attributes, self._reader)
+                plugin.admit(self.attributes, reader)
                 return
             try:
-                plugin.admit(attributes, self._reader)
+                plugin.admit(self.attributes, reader)
                 return
             except NotYet:
                 if left_s <= 0:
                     raise
 
+    async def _charge(self, plugin: Charging) -> None:
+        storage, reader = self._admitting.storage, self._admitting.reader
+        counted: list[str] = []
+        for _ in range(_CHARGE_ATTEMPTS_MAX):
+            changed = plugin.charge(self.attributes, reader, counted)
+            for obj in changed:
+                if not await self._store(obj):
+                    break
+                counted.append(obj["metadata"]["name"])
+            else:
+                return
+            await storage.catch_up()
+        gvr = self.attributes.resource.gvr
+        why = "the quota is changed by others at the same time; please try again"
+        raise conflict(gvr.group, gvr.resource, self.attributes.name, why)
 
-def _attributes(call: Call, home: Resource, operation: Operation, obj: Object | None, old: Object | None) -> Attributes:
-    name = call.name
-    if not name and obj is not None:
-        name = obj["metadata"].get("name") or ""
-    return Attributes(
-        operation,
-        home,
-        call.subresource.name if call.subresource is not None else "",
-        call.namespace,
-        name,
-        obj,
-        old,
-        call.user,
-        call.is_dry_run,
-    )
+    async def _store(self, quota: Object) -> bool:
+        """Whether the quota was as it was read, and is now as it should be."""
+        storage = self._admitting.storage
+        resource = storage.registry.get(RESOURCE_QUOTAS)
+        assert resource is not None
+        metadata = quota["metadata"]
+        expected = resource_version_of(quota)
+        try:
+            await storage.put(resource, metadata["namespace"], metadata["name"], codec.encode(quota), expected)
+        except Conflict:
+            return False
+        return True

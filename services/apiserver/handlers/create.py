@@ -37,7 +37,8 @@ async def create_object(backend: Backend, call: Call, resource: Resource, obj: O
         obj = resource.to_storage(obj)
         metadata = obj["metadata"]
     home.strategy.prepare_create(obj, backend.context(call))
-    await backend.admitting.mutate(call, home, "CREATE", obj, None)
+    admission = backend.admitting.begin(call, home, "CREATE", obj, None)
+    await admission.mutate()
     if not metadata.get("name"):  # a plugin may only have given a generateName
         is_generated = objectmeta.generate_name(metadata, backend.random)
     hooks = backend.hooks_of(home)
@@ -46,7 +47,8 @@ async def create_object(backend: Backend, call: Call, resource: Resource, obj: O
         errors = home.strategy.validate_create(obj)
         if errors:
             raise as_api_error(home.gvr.group, home.kind, metadata.get("name", ""), errors)
-        await backend.admitting.validate(call, home, "CREATE", obj, None)
+        admission.validate()
+        await admission.charge()
         call.warnings += home.strategy.warnings(obj)
         item = await _store(backend, call, resource, home, obj, is_generated)
     except BaseException:

@@ -126,8 +126,9 @@ async def delete_object(backend: Backend, call: Call, options: Options) -> Item 
         check_preconditions(call, options, metadata)
         if not is_admitted:
             is_admitted = True
-            await backend.admitting.mutate(call, home, "DELETE", None, obj)
-            await backend.admitting.validate(call, home, "DELETE", None, obj)
+            admission = backend.admitting.begin(call, home, "DELETE", None, obj)
+            await admission.mutate()
+            admission.validate()
         plan = _plan(backend, home, obj, options)
         if plan == "pending":
             return Item(resource, value=current.value, revision=current.revision)

@@ -18,6 +18,7 @@ from cybernetes.core.errors import Cause, conflict, invalid, not_found, server_t
 from cybernetes.core.objects import Object
 from cybernetes.core.store.interface import Conflict
 from cybernetes.services.apiserver import body, objectmeta
+from cybernetes.services.apiserver.admitting import Admission
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Call, Item
 from cybernetes.services.apiserver.handlers.create import create_object
@@ -76,7 +77,7 @@ def _rules(call: Call, home: Resource) -> Rules:
     part = strategies.PARTS.get((home.gvr.group, home.gvr.resource, call.subresource.name))
     if part is None:
         return Rules(strategy.prepare_status, strategy.validate_status)
-    return Rules(part.prepare, strategy.validate_status)
+    return Rules(part.prepare, part.check)
 
 
 async def modify(
@@ -101,12 +102,12 @@ async def modify(
         old = current.decode()
         new = change(current)
         required = _check_preconditions(call, home, new, old, current.revision)
-        new = await _prepared(backend, call, home, new, old, rules)
+        new, admission = await _prepared(backend, call, home, new, old, rules)
         taken = None
         if hooks.update is not None and call.subresource is None:
             taken = await hooks.update(backend, call, new, old)
         try:
-            await _validate(backend, call, home, new, old, rules)
+            await _judge(call, home, new, old, rules, admission)
             value = codec.encode(new)
             is_done = objectmeta.is_done(old["metadata"], new["metadata"]) and not (hooks.holds and hooks.holds(new))
             if call.is_dry_run or (value == current.value and not is_done):
@@ -163,8 +164,10 @@ async def rewrite(
     raise server_timeout(resource.gvr.group, resource.gvr.resource, "update")
 
 
-async def _prepared(backend: Backend, call: Call, home: Resource, new: Object, old: Object, rules: Rules) -> Object:
-    """The new object defaulted, converted, prepared, and admitted."""
+async def _prepared(
+    backend: Backend, call: Call, home: Resource, new: Object, old: Object, rules: Rules
+) -> tuple[Object, Admission]:
+    """The new object defaulted, converted, prepared, and changed by admission."""
     resource = call.resource
     metadata = objectmeta.metadata_of(new)
     objectmeta.match_namespace(metadata, call.namespace)
@@ -175,15 +178,18 @@ async def _prepared(backend: Backend, call: Call, home: Resource, new: Object, o
     objectmeta.carry_over(metadata, old["metadata"])
     metadata.pop("resourceVersion", None)
     rules.prepare(new, old, backend.context(call))
-    await backend.admitting.mutate(call, home, "UPDATE", new, old)
-    return new
+    admission = backend.admitting.begin(call, home, "UPDATE", new, old)
+    await admission.mutate()
+    return new, admission
 
 
-async def _validate(backend: Backend, call: Call, home: Resource, new: Object, old: Object, rules: Rules) -> None:
+async def _judge(call: Call, home: Resource, new: Object, old: Object, rules: Rules, admission: Admission) -> None:
+    """Raises ApiError for what may not be."""
     errors = rules.validate(new, old)
     if errors:
         raise as_api_error(home.gvr.group, home.kind, call.name, errors)
-    await backend.admitting.validate(call, home, "UPDATE", new, old)
+    admission.validate()
+    await admission.charge()
     if call.subresource is None:
         call.warnings += home.strategy.warnings(new)
 

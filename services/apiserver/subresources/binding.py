@@ -5,7 +5,7 @@ from __future__ import annotations
 from cybernetes.core.clock import format_time
 from cybernetes.core.errors import Cause, bad_request, conflict, invalid
 from cybernetes.core.objects import PODS, Gvk, Object, condition
-from cybernetes.services.apiserver import body
+from cybernetes.services.apiserver import body, objectmeta
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Call, Document
 from cybernetes.services.apiserver.handlers.update import rewrite
@@ -22,7 +22,7 @@ def succeeded(code: int = 201) -> Document:
 async def bind(backend: Backend, call: Call) -> Document:
     """POST pods/NAME/binding, or to the old collection ``bindings``. Raises ApiError 400, 404, 409, 422."""
     binding = body.read_kind(call, _BINDING)
-    metadata = binding.get("metadata") or {}
+    metadata = objectmeta.metadata_of(binding)
     name = call.name or metadata.get("name") or ""
     if metadata.get("name") != name:
         raise bad_request("name in URL does not match name in Binding object")
@@ -37,6 +37,9 @@ async def bind(backend: Backend, call: Call) -> Document:
         raise invalid("", "Binding", name, causes)
     pods = backend.registry.get(PODS)
     assert pods is not None
+    admission = backend.admitting.begin(call, call.resource, "CREATE", binding, None)
+    await admission.mutate()
+    admission.validate()
     now = format_time(backend.clock.now())
 
     def change(pod: Object) -> None:

@@ -9,7 +9,7 @@ from cybernetes.core.auth import tokens
 from cybernetes.core.clock import format_time
 from cybernetes.core.errors import Cause, bad_request, conflict, invalid, no_such_path, not_found
 from cybernetes.core.objects import NODES, PODS, SECRETS, Gvk, Gvr, Object
-from cybernetes.services.apiserver import body
+from cybernetes.services.apiserver import body, objectmeta
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Call, Document
 
@@ -26,13 +26,17 @@ def creator(issuer: tokens.Issuer | None) -> Callable[[Backend, Call], Awaitable
         if issuer is None:
             raise no_such_path()
         request = body.read_kind(call, _TOKEN_REQUEST)
+        objectmeta.metadata_of(request)
+        admission = backend.admitting.begin(call, call.resource, "CREATE", request, None)
+        await admission.mutate()
+        admission.validate()
         return Document(await _answer(backend, call, issuer, request), 201)
 
     return create_token
 
 
 async def _answer(backend: Backend, call: Call, issuer: tokens.Issuer, request: Object) -> Object:
-    metadata = request.setdefault("metadata", {}) or {}
+    metadata = request["metadata"]
     for field, own, what in (("name", call.name, "name"), ("namespace", call.namespace, "namespace")):
         if metadata.get(field) and metadata[field] != own:
             error = fielderror.invalid_value(
