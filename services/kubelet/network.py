@@ -4,9 +4,12 @@
                                                             └─ service CIDR: the proxy
 
 1. A pod has its address alone (/32) and everything else, also its neighbours, by the bridge's address. So all traffic
-   between pods is routed by the host, where policies see it, and no bridge filter is needed.
+   between pods is routed by the host, where policies see it, and no bridge filter is needed. The host has a route to
+   each pod, and one that makes the rest of the pod CIDR unreachable: who connects to a pod that is gone is told at
+   once, not when nobody has answered for a second.
 2. The kernel's state is the only record: the host's end of the cable carries the sandbox id and the addresses as its
-   alias. A kubelet that starts adopts what it finds; a namespace that dies takes its cable, and so its address, along.
+   alias, the bridge the pod CIDRs. A kubelet that starts adopts what it finds; a namespace that dies takes its cable,
+   and so its address, along.
 3. A MAC is made from the address, so an address that is used again is never at a MAC that others still remember.
 4. ``attach`` and ``detach`` are safe to repeat. After a restart the runtime attaches every sandbox that runs once more:
    the addresses stay, and the host ports, which live in this process, are opened again.
@@ -27,7 +30,7 @@ from typing import Protocol
 
 from cybernetes.core.network.pool import AddressPool, PoolExhausted
 from cybernetes.services.common import netns
-from cybernetes.services.common.netlink import Netlink
+from cybernetes.services.common.netlink import UNREACHABLE, Netlink
 from cybernetes.services.common.threads import finished, in_thread
 from cybernetes.services.kubelet import firewall
 from cybernetes.services.kubelet.runtimes.interface import PortMapping
@@ -169,12 +172,19 @@ class PodNetwork:
                 if not found.is_up or found.mtu != self._mtu:
                     kernel.set_link(index, up=True, mtu=self._mtu)
             self._bridge_index = index
-            wanted = {(str(pool.gateway), pool.network.prefixlen) for pool in pools}
+            wanted = {(str(pool.gateway), pool.network.max_prefixlen) for pool in pools}
             for address in kernel.addresses():
                 if address.index == index and address.scope == 0 and (address.address, address.prefix) not in wanted:
                     kernel.delete_address(index, address.address, address.prefix)
             for gateway, prefix in sorted(wanted):
                 kernel.add_address(index, gateway, prefix)
+            cidrs = [str(pool.network) for pool in pools]
+            for cidr in _cidrs_of(found.alias if found is not None else ""):
+                if cidr not in cidrs:
+                    _delete_unreachable(kernel, cidr)
+            kernel.set_link(index, alias=" ".join((_ALIAS, *cidrs)))
+            for pool in pools:
+                kernel.add_route(str(pool.network.network_address), pool.network.prefixlen, kind=UNREACHABLE)
             self._adopt(kernel, pools)
         self._pools = pools
         families = {pool.network.version for pool in pools}
@@ -198,6 +208,7 @@ class PodNetwork:
             addresses = tuple(words[2].split(","))
             self._attached[words[1]] = addresses
             for address in addresses:
+                kernel.add_route(address, _whole(address), index=self._bridge_index)
                 for pool in pools:
                     pool.reserve(address)
 
@@ -228,6 +239,8 @@ class PodNetwork:
                 index = kernel.index(cable)
                 kernel.set_link(index, alias=f"{_ALIAS} {sandbox_id} {','.join(addresses)}")
                 kernel.set_hairpin(index)
+                for address in addresses:
+                    kernel.add_route(address, _whole(address), index=self._bridge_index)
             netns.run_in(inside, _set_up_inside, addresses, self.gateways)
         finally:
             os.close(inside)
@@ -235,8 +248,16 @@ class PodNetwork:
     async def _disconnect(self, sandbox_id: str) -> None:
         if self._host_ports is not None:
             self._host_ports.close(sandbox_id)
-        await in_thread(_delete_cable, _cable_name(self.bridge, sandbox_id))
-        self._release(self._attached.pop(sandbox_id, ()))
+        addresses = self._attached.get(sandbox_id, ())
+        await in_thread(self._delete_cable, sandbox_id, addresses)
+        self._attached.pop(sandbox_id, None)
+        self._release(addresses)
+
+    def _delete_cable(self, sandbox_id: str, addresses: Sequence[str]) -> None:
+        with Netlink() as kernel:
+            for address in addresses:
+                kernel.delete_route(address, _whole(address), index=self._bridge_index)
+            kernel.delete_link(_cable_name(self.bridge, sandbox_id))
 
     def _remove(self) -> None:
         firewall.close_bridge(self.bridge)
@@ -248,6 +269,8 @@ class PodNetwork:
                 if link.master == bridge.index and link.kind == "veth" and link.alias.startswith(_ALIAS + " "):
                     kernel.delete_link(link.name)
             kernel.delete_link(self.bridge)
+            for cidr in _cidrs_of(bridge.alias):
+                _delete_unreachable(kernel, cidr)
 
 
 def _cable_name(bridge: str, sandbox_id: str) -> str:
@@ -255,9 +278,20 @@ def _cable_name(bridge: str, sandbox_id: str) -> str:
     return "cyb" + hashlib.sha1(f"{bridge} {sandbox_id}".encode(), usedforsecurity=False).hexdigest()[:12]
 
 
-def _delete_cable(name: str) -> None:
-    with Netlink() as kernel:
-        kernel.delete_link(name)
+def _cidrs_of(alias: str) -> list[str]:
+    """The pod CIDRs that a bridge was set up for."""
+    words = alias.split()
+    return words[1:] if words[:1] == [_ALIAS] else []
+
+
+def _delete_unreachable(kernel: Netlink, cidr: str) -> None:
+    address, _, prefix = cidr.partition("/")
+    kernel.delete_route(address, int(prefix), kind=UNREACHABLE)
+
+
+def _whole(address: str) -> int:
+    """The prefix that is one address."""
+    return 128 if ":" in address else 32
 
 
 def _mac(address: str) -> bytes:
@@ -276,7 +310,7 @@ def _set_up_inside(addresses: Sequence[str], gateways: Sequence[str]) -> None:
         kernel.set_link(kernel.index("lo"), up=True)
         index = kernel.index("eth0")
         for address in addresses:
-            kernel.add_address(index, address, 128 if ":" in address else 32)
+            kernel.add_address(index, address, _whole(address))
         kernel.set_link(index, up=True)
         families = [(":" in address) for address in addresses]
         for gateway in gateways:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cybernetes.services.common import netns
-from cybernetes.services.common.netlink import Netlink
+from cybernetes.services.common.netlink import UNREACHABLE, Netlink
 from cybernetes.services.kubelet import firewall
 from cybernetes.services.kubelet.hostports import ForwardedHostPorts
 from cybernetes.services.kubelet.network import NetworkFailure, PodNetwork, internal_addresses, primary_addresses
@@ -118,6 +118,18 @@ async def test_a_detached_sandbox_leaves_nothing(network: PodNetwork, pods: list
     assert await network.attach("a", pods[0].path) == (address(3),)  # not the one that was just given back
 
 
+async def test_who_connects_to_a_pod_that_is_gone_is_told_at_once(network: PodNetwork, pods: list[Pod]) -> None:
+    await network.attach("a", pods[0].path)
+    await network.attach("b", pods[1].path)
+    await network.detach("a")
+    for function in (reach, lambda host: pods[1].run(reach, host)):
+        with pytest.raises(OSError, match="No route to host"):
+            await asyncio.to_thread(function, address(2))
+    await network.attach("c", pods[0].path)
+    pods[0].serve("0.0.0.0")
+    assert await asyncio.to_thread(pods[1].run, reach, network.addresses("c")[0]) == address(3)
+
+
 async def test_a_kubelet_that_starts_again_finds_its_pods(network: PodNetwork, pods: list[Pod]) -> None:
     await network.attach("a", pods[0].path)
     await network.attach("b", pods[1].path)
@@ -184,7 +196,9 @@ async def test_other_cidrs_move_the_bridge_and_leave_pods_as_they_are(network: P
     with Netlink() as kernel:
         index = kernel.index(BRIDGE)
         found = [a.address for a in kernel.addresses() if a.index == index and a.scope == 0]
+        unreachable = [route.destination for route in kernel.routes() if route.kind == UNREACHABLE]
     assert found == [f"10.223.{NUMBER}.1"]
+    assert address(0) not in unreachable
     assert network.addresses("a") == (address(2),)
     assert await network.attach("b", pods[1].path) == (f"10.223.{NUMBER}.2",)
 
@@ -232,6 +246,7 @@ async def test_removing_takes_everything_down(network: PodNetwork, pods: list[Po
     with Netlink() as kernel:
         assert kernel.link(BRIDGE) is None
         assert not [link for link in kernel.links() if link.alias.startswith("cyb a ")]
+        assert not [route for route in kernel.routes() if route.destination == address(0)]
     if shutil.which("nft"):
         tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
         assert f"cybernetes_{BRIDGE}" not in tables
