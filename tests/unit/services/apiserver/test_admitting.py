@@ -106,6 +106,7 @@ async def test_a_node_sees_what_its_pods_name(cluster, make_pod: Callable[..., O
     with pytest.raises(ApiError):
         await node.get(SECRETS, "other", "default")
     await client.delete(PODS, "p", "default", grace_period_s=0)
+    await cluster.server.storage.catch_up()
     with pytest.raises(ApiError):
         await node.get(SECRETS, "mine", "default")
 
