@@ -12,8 +12,7 @@ from typing import NamedTuple
 from cybernetes.core.api.fielderror import FieldError
 from cybernetes.core.api.resource import Context, Strategy
 from cybernetes.core.api.strategies import apps, batch, cluster, core, extension, pods
-from cybernetes.core.api.validation import configuration, podupdate
-from cybernetes.core.api.validation.metadata import check_metadata_update
+from cybernetes.core.api.validation import certificates, configuration, podupdate
 from cybernetes.core.objects import Gvk, Object
 
 #: Kinds that are not listed are stored as they come.
@@ -40,6 +39,6 @@ PARTS: Mapping[tuple[str, str, str], Part] = {
     ("", "pods", "resize"): Part(pods.prepare_resize, podupdate.check_resize),
     ("", "namespaces", "finalize"): Part(core.prepare_finalize, configuration.check_namespace_finalize),
     ("certificates.k8s.io", "certificatesigningrequests", "approval"): Part(
-        cluster.prepare_approval, check_metadata_update
+        cluster.prepare_approval, certificates.check_request_approval
     ),
 }

@@ -8,7 +8,16 @@ from cybernetes.core.api.defaulting import autoscaling, flowcontrol, networking,
 from cybernetes.core.api.defaulting.values import items
 from cybernetes.core.api.resource import Context, Strategy
 from cybernetes.core.api.strategies.generic import build, copy_field, drop_unless_used, raise_generation
-from cybernetes.core.api.validation import autoscalers, endpoints, ingresses, networks, policies
+from cybernetes.core.api.validation import (
+    autoscalers,
+    certificates,
+    deviceclaims,
+    deviceslices,
+    endpoints,
+    ingresses,
+    networks,
+    policies,
+)
 from cybernetes.core.api.validation import flowcontrol as flows
 from cybernetes.core.api.validation import rbac as roles
 from cybernetes.core.api.validation import storage as stores
@@ -321,19 +330,32 @@ STRATEGIES: dict[Gvk, Strategy] = {
         generation=("spec",),
         on_status=_flow_status,
     ),
-    _kind("resource", "DeviceClass"): build(_RESOURCE + "DeviceClass", generation=("spec",)),
+    _kind("resource", "DeviceClass"): build(
+        _RESOURCE + "DeviceClass",
+        check=deviceclaims.check_class,
+        check_update=deviceclaims.check_class_update,
+        generation=("spec",),
+    ),
     _kind("resource", "ResourceClaim"): build(
         _RESOURCE + "ResourceClaim",
+        check=deviceclaims.check_claim,
+        check_update=deviceclaims.check_claim_update,
+        check_status=deviceclaims.check_claim_status,
         default=resource.default_claim,
         has_status=True,
         resets_metadata=True,
         on_status=_claim_status,
     ),
     _kind("resource", "ResourceClaimTemplate"): build(
-        _RESOURCE + "ResourceClaimTemplate", default=resource.default_claim_template
+        _RESOURCE + "ResourceClaimTemplate",
+        check=deviceclaims.check_template,
+        check_update=deviceclaims.check_template_update,
+        default=resource.default_claim_template,
     ),
     _kind("resource", "ResourceSlice"): build(
         _RESOURCE + "ResourceSlice",
+        check=deviceslices.check_slice,
+        check_update=deviceslices.check_slice_update,
         default=resource.default_slice,
         generation=("spec",),
         on_create=_create_slice,
@@ -341,6 +363,9 @@ STRATEGIES: dict[Gvk, Strategy] = {
     ),
     _kind("certificates", "CertificateSigningRequest"): build(
         "io.k8s.api.certificates.v1.CertificateSigningRequest",
+        check=certificates.check_request,
+        check_update=certificates.check_request_update,
+        check_status=certificates.check_request_status,
         has_status=True,
         on_create=_create_request,
         on_update=_keep_request,

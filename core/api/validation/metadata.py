@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from cybernetes.core.api.fielderror import (
@@ -301,6 +301,38 @@ def check_prefixed_key(path: str, key: str) -> list[FieldError]:
     if not errors and "/" not in key:
         errors.append(invalid_value(path, key, 'must be a domain-prefixed key (such as "acme.io/foo")'))
     return errors
+
+
+def check_signer_name(name: str, path: str) -> list[FieldError]:
+    """``example.com/signer``: who signs certificates."""
+    if not name:
+        return [required(path)]
+    domain, _, rest = name.partition("/")
+    if name.count("/") != 1:
+        message = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
+        return [invalid_value(path, name, message)]
+    errors: list[FieldError] = []
+    if len(domain) > names.SUBDOMAIN_LENGTH_MAX:
+        errors.append(too_long(path, names.SUBDOMAIN_LENGTH_MAX))
+    errors += _check_segments(domain, names.dns_label, path)
+    if "." not in domain:
+        message = "should be a domain with at least two segments separated by dots"
+        errors.append(invalid_value(path, domain, message))
+    errors += _check_segments(rest, names.dns_subdomain, path)
+    # After the slash there is room for a label, a subdomain and the dot between them.
+    limit = 2 * names.SUBDOMAIN_LENGTH_MAX + names.LABEL_LENGTH_MAX + 2
+    if len(name) > limit:
+        errors.append(too_long(path, limit))
+    return errors
+
+
+def _check_segments(text: str, check: Callable[[str], list[str]], path: str) -> list[FieldError]:
+    """The complaints about the first wrong part between dots."""
+    for part in text.split("."):
+        messages = check(part)
+        if messages:
+            return invalid_each(path, text, [f'validating label "{part}": {message}' for message in messages])
+    return []
 
 
 def check_not_negative(value: int | None, path: str) -> list[FieldError]:
