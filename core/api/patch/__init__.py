@@ -8,5 +8,13 @@ strategic merge      a merge patch that knows from the schema how lists are merg
 from cybernetes.core.api.patch.json_patch import OPERATIONS_MAX, apply_json_patch
 from cybernetes.core.api.patch.merge import apply_merge_patch
 from cybernetes.core.api.patch.strategic import apply_strategic_merge_patch
+from cybernetes.core.api.patch.undecodable import undecodable, undecodable_strategic
 
-__all__ = ["OPERATIONS_MAX", "apply_json_patch", "apply_merge_patch", "apply_strategic_merge_patch"]
+__all__ = [
+    "OPERATIONS_MAX",
+    "apply_json_patch",
+    "apply_merge_patch",
+    "apply_strategic_merge_patch",
+    "undecodable",
+    "undecodable_strategic",
+]

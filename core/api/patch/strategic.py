@@ -52,6 +52,13 @@ def apply_strategic_merge_patch(obj: Object, patch: Object, type: Type) -> Objec
     return _merge_map(clone(obj), clone(patch), type)
 
 
+def leftover(obj: Object, patch: Object, type: Type) -> str:
+    """What is left of ``patch`` when it has been merged, as Go prints it: messages quote it. Raises as the merge."""
+    used = clone(patch)
+    _merge_map(clone(obj), used, type)
+    return _shown(used)
+
+
 def _merge_map(original: Map, patch: Map, type: Type | None) -> Map:
     """Merge ``patch`` into ``original``; both are used up."""
     if PATCH in patch:
