@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,11 @@ class Cluster:
                 words = (folder / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if b"cybernetes" in words and str(self.data_dir).encode() in words:
-                found[words[words.index(b"cybernetes") + 1].decode()] = int(folder.name)
+            if str(self.data_dir).encode() not in words:
+                continue
+            for program, command in pairwise(words):
+                if program == b"cybernetes" or program.endswith(b"/cybernetes"):
+                    found[command.decode()] = int(folder.name)
         return found
 
     def logs(self) -> str:
