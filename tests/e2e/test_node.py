@@ -182,10 +182,12 @@ def test_scale_to_ten_and_back(hello: Cluster) -> None:
 
 
 def test_node_port_and_service_without_selector(hello: Cluster) -> None:
-    hello.kubectl("expose", "deployment", "hello", "--name=hello-port", "--type=NodePort", "--port=80")
+    hello.kubectl(
+        "expose", "deployment", "hello", "--name=hello-port", "--type=NodePort", "--port=80", "--target-port=http"
+    )
     node_port = hello.get("service", "hello-port")["spec"]["ports"][0]["nodePort"]
     address = hello.get("nodes")["items"][0]["status"]["addresses"][0]["address"]
-    eventually(lambda: ask(address, node_port).startswith("hello from"))
+    eventually(lambda: _answers(address, node_port))
     ip = hello.get("pod", ready_pods(hello)[0])["status"]["podIP"]
     by_hand = f"""
 apiVersion: v1
