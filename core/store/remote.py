@@ -212,7 +212,7 @@ class RemoteStore:
         """What became of a batch whose answer was lost; None when it was not done and never will be.
 
         A batch is one transaction, so if one of its writes is there all were tried, and those that are not were
-        conflicts.
+        conflicts, with what was there right after the write before them.
         """
         try:
             asked = [(draft[0], draft[3]) for draft in drafts]
@@ -220,15 +220,17 @@ class RemoteStore:
             events = [event_of(frame) if frame else None for frame in found]
             if not any(events):
                 return None
+            at = next(event.record.mod_revision for event in events if event) - 1
             results: list[Record | Conflict] = []
             for operation, event in zip(operations, events, strict=True):
                 if event is None:
-                    (frame,) = await self._asked(deadline, GET, operation.key, None)
+                    (frame,) = await self._asked(deadline, GET, operation.key, at)
                     results.append(Conflict(operation.key, Record(*frame) if frame else None))
-                else:
-                    record = event.record if isinstance(operation, Put) else event.previous
-                    assert record is not None
-                    results.append(record)
+                    continue
+                at = event.record.mod_revision
+                record = event.record if isinstance(operation, Put) else event.previous
+                assert record is not None
+                results.append(record)
         except StoreError as error:
             raise Unavailable(f"{lost}; whether it was written is not known: {error}", outcome_unknown=True) from error
         return results

@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cybernetes.core.store.interface import Conflict, Damaged, Delete, Put, Record, StoreError, Unavailable
+from cybernetes.core.store.interface import Conflict, Damaged, Delete, Event, Put, Record, StoreError, Unavailable
 from cybernetes.core.store.lmdb.engine import LmdbEngine
 from cybernetes.core.store.sharedrevision import SharedRevision
 from cybernetes.core.store.wire import (
@@ -58,23 +58,24 @@ _PAGE_RECORDS_MAX = 2000
 
 
 class Server:
-    """One engine and its clients. ``on_damage`` is called when the file can no longer be used."""
+    """One engine and its clients. ``on_failure`` is called when the file can no longer be used, or for a bug."""
 
     def __init__(
         self,
         engine: LmdbEngine,
         shared: SharedRevision,
         compactor: Compactor,
-        on_damage: Callable[[BaseException], None],
+        on_failure: Callable[[BaseException], None],
     ) -> None:
         self.engine = engine
         self.connections: set[Connection] = set()
         self.watches: dict[Watch, None] = {}
         self._shared = shared
         self._compactor = compactor
-        self._on_damage = on_damage
+        self._on_failure = on_failure
         self._gathered: list[tuple[Connection, int, list[Put | Delete], list[int]]] = []
         self._snapshots: set[asyncio.Future[None]] = set()
+        self._published = engine.revision
         shared.write(engine.revision)
         self._handlers: dict[int, Callable[..., None]] = {
             HELLO: self._hello,
@@ -101,7 +102,7 @@ class Server:
             handler(connection, number, *arguments)
         except Damaged as error:
             connection.refuse(number, error)
-            self._on_damage(error)
+            self._on_failure(error)
         except StoreError as error:
             connection.refuse(number, error)
 
@@ -206,7 +207,16 @@ class Server:
     # Writing
 
     def _flush(self) -> None:
-        """Commit everything that has been gathered."""
+        """Commit everything that has been gathered. A bug in here ends the process: no client waits for ever."""
+        try:
+            self._write_gathered()
+        except Exception as error:
+            log.exception("writing failed")
+            for connection in tuple(self.connections):
+                connection.abort()
+            self._on_failure(error)
+
+    def _write_gathered(self) -> None:
         gathered, self._gathered = self._gathered, []
         batch: list[tuple[Connection, int, list[Put | Delete], list[int]]] = []
         operations = size = 0
@@ -232,13 +242,20 @@ class Server:
             for connection, number, _, _ in batch:
                 connection.refuse(number, error)
             if isinstance(error, Damaged):
-                self._on_damage(error)
+                self._on_failure(error)
+            elif self.engine.revision > self._published:  # it failed, and yet it is on disk
+                self._announce(self.engine.events(self._published, limit=len(operations)))
             return
         if events:
-            self._shared.write(self.engine.revision)
-            publish(self, events)
-            self._compactor.wrote(sum(len(event.record.value) for event in events))
+            self._announce(events)
         self._answer(batch, results)
+
+    def _announce(self, events: Sequence[Event]) -> None:
+        """Tell everyone of a batch. Every event of the store passes here once, in order."""
+        self._published = events[-1].record.mod_revision
+        self._shared.write(self._published)
+        publish(self, events)
+        self._compactor.wrote(sum(len(event.record.value) for event in events))
 
     def _answer(
         self, batch: list[tuple[Connection, int, list[Put | Delete], list[int]]], results: list[Record | Conflict]

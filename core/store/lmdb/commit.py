@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cybernetes.core.store.interface import Conflict, Delete, Event, EventKind, Put, Record
+from cybernetes.core.store.interface import Conflict, Damaged, Delete, Event, EventKind, Put, Record
 from cybernetes.core.store.lmdb import sweep
 from cybernetes.core.store.lmdb.layout import CHANGE, REVISION, Entry
 
@@ -77,14 +77,14 @@ class _Batch:
             record = Record(key, operation.value, created, revision, version)
             self.results.append(record)
             self.events.append(Event(EventKind.PUT, record, before))
-            transaction.put(at, operation.value, append=True, db=engine.values)
+            _append(transaction, at, operation.value, engine.values)
         else:
             assert before is not None
             self.results.append(before)
             self.events.append(Event(EventKind.DELETE, Record(key, b"", 0, revision, 0), before))
         newest = entry or engine.dead.get(key)
         change = CHANGE.pack(created, version, newest.mod_revision if newest else 0, tag, len(self.events) == 1)
-        transaction.put(at, change + key, append=True, db=engine.changes)
+        _append(transaction, at, change + key, engine.changes)
         self._pending[key] = Entry(key, revision, created, version)
 
     def index(self) -> None:
@@ -104,3 +104,9 @@ class _Batch:
         if entry is None or not entry.version:
             return None
         return entry.record(self._engine.value(transaction, entry.mod_revision))
+
+
+def _append(transaction: lmdb.Transaction[bytes], at: bytes, value: bytes, database: lmdb._Database) -> None:
+    if not transaction.put(at, value, append=True, db=database):
+        # Never silently: the index and the file would tell two stories.
+        raise Damaged(f"revision {int.from_bytes(at, 'big')} is in the file already; is another process writing to it?")

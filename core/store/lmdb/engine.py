@@ -242,10 +242,12 @@ class LmdbEngine:
             transaction.commit()
         except lmdb.MapFullError:
             raise
-        except lmdb.Error as error:
-            reason = files.translate(error, self.directory)
+        except BaseException as error:
             before = self.revision
-            self._is_broken = True
+            self._is_broken = True  # first of all: until the file was read again nothing here can be trusted
+            if not isinstance(error, lmdb.Error):
+                raise
+            reason = files.translate(error, self.directory)
             try:
                 self._mend()
             except (Damaged, Unavailable) as worse:

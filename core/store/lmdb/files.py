@@ -84,7 +84,7 @@ def create(directory: Path, fill: Callable[[lmdb.Environment], None]) -> None:
 
 def translate(error: lmdb.Error, directory: Path) -> StoreError:
     """What an error of LMDB means for who uses the store. ``outcome_unknown`` is the caller's to know."""
-    code = error.code
+    code = getattr(error, "code", 0)
     if code in _FULL:
         return Unavailable(f"the disk of {directory} is full; writes resume when there is space")
     if code in _READ_ONLY:
