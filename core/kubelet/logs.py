@@ -5,9 +5,7 @@ A line is ``TIME STREAM TAG TEXT``, where the tag is F for a whole line and P fo
     2026-01-02T15:04:05.123456789Z stdout F listening on :8080
     2026-01-02T15:04:06.000000001Z stderr P a very long
 
-Docker's own files are read too: ``{"log":"listening on :8080\n","stream":"stdout","time":"2026-01-02T15:04:05.1Z"}``.
-
-Docker's json-file logs are read too: ``{"log": "text\\n", "stream": "stdout", "time": "…"}``.
+Docker's json-file logs are read too: ``{"log": "text\n", "stream": "stdout", "time": "…"}``.
 
 ``LogReader`` is fed what a file holds, in pieces of any size, and gives what to send. It skips what is older than asked
 for, adds times, and stops at a byte limit. A line that is none of the runtime's is passed over.
@@ -16,10 +14,8 @@ for, adds times, and stops at a byte limit. A line that is none of the runtime's
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
-
-import orjson
 
 import orjson
 

@@ -63,8 +63,8 @@ class DockerRuntime:
         self._pause_image = ""
         self._network_ready = False
         self._version = ""
-        #: Who waits for a container to end: set by the engine's events, looked at again by the waiter.
-        self._endings: dict[str, asyncio.Event] = {}
+        #: Who waits for which container to end: set by the engine's events, looked at again by the waiter.
+        self._endings: set[tuple[str, asyncio.Event]] = set()
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None
@@ -120,7 +120,7 @@ class DockerRuntime:
     async def _listen(self) -> None:
         async for event in listen(self._engine, self._node):
             if event.action in ("", "die", "destroy"):
-                for container_id, ending in list(self._endings.items()):
+                for container_id, ending in self._endings:
                     if event.container_id in ("", container_id):
                         ending.set()
             self._changed.add(event.pod_uid)
@@ -322,7 +322,8 @@ class DockerRuntime:
 
     async def _ended(self, container_id: str) -> None:
         """Wait until it does not run. Events say when to look; the engine says whether."""
-        ending = self._endings.setdefault(container_id, asyncio.Event())
+        waiting = (container_id, ending := asyncio.Event())
+        self._endings.add(waiting)
         try:
             while True:
                 ending.clear()
@@ -330,8 +331,7 @@ class DockerRuntime:
                     return
                 await ending.wait()
         finally:
-            self._endings.pop(container_id, None)
-            ending.set()  # another waiter looks for itself
+            self._endings.discard(waiting)
 
     async def remove_container(self, container_id: str) -> None:
         with contextlib.suppress(NotFound):

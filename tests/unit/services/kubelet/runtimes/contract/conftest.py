@@ -23,16 +23,27 @@ def subject(request):
 
 
 @pytest.fixture
-async def runtime(subject, tmp_path):
-    """A started runtime with a pod network; nothing of it is left afterwards."""
-    made = await subject.open(tmp_path)
-    await made.start()
-    await made.configure_network(["10.88.77.0/24"])
-    yield made
-    for sandbox in await made.list_sandboxes():
-        await made.remove_sandbox(sandbox.id)
-    await made.stop()
+async def opened(subject, tmp_path):
+    """``await opened()``: a started runtime with a pod network, on the state that the one before it left."""
+    made = []
+
+    async def open_one():
+        made.append(await subject.open(tmp_path))
+        await made[-1].start()
+        await made[-1].configure_network(["10.88.77.0/24"])
+        return made[-1]
+
+    yield open_one
+    for sandbox in await made[-1].list_sandboxes():
+        await made[-1].remove_sandbox(sandbox.id)
+    await made[-1].stop()
     await subject.close(tmp_path)
+
+
+@pytest.fixture
+async def runtime(opened):
+    """Nothing of it is left afterwards."""
+    return await opened()
 
 
 @pytest.fixture

@@ -7,9 +7,11 @@ others run a shell.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -92,7 +94,10 @@ class ProcessSubject:
             return "needs root"
         from cybernetes.services.kubelet.runtimes.process import shim
 
-        return "" if Path(shim.__file__).exists() and shutil.which("ip") else "needs iproute2"
+        if not Path(shim.SHIM).exists():
+            return "needs the built shim"
+        missing = [name for name in ("ip", "busybox") if not shutil.which(name)]
+        return f"needs {' and '.join(missing)}" if missing else ""
 
     async def open(self, folder: Path) -> Runtime:
         from cybernetes.services.kubelet.network import PodNetwork
@@ -115,4 +120,77 @@ class ProcessSubject:
         return {}
 
 
-SUBJECTS: list[Subject] = [SimulatedSubject(), ProcessSubject()]
+class DockerSubject:
+    """The image is this machine's static busybox, imported once."""
+
+    name = "docker"
+    image = "cybernetes-test/busybox:1"
+    missing_image = ""
+    is_real = True
+
+    def unavailable(self) -> str:
+        busybox = shutil.which("busybox")
+        if busybox is None:
+            return "needs a static busybox"
+        import docker
+
+        client = docker.from_env()
+        try:
+            if not client.images.list(self.image):
+                repository, _, tag = self.image.partition(":")
+                client.api.import_image_from_data(_image_of(Path(busybox)), repository=repository, tag=tag)
+        except docker.errors.DockerException as error:
+            return str(error)
+        finally:
+            client.close()
+        return ""
+
+    async def open(self, folder: Path) -> Runtime:
+        from cybernetes.services.kubelet.network import PodNetwork
+        from cybernetes.services.kubelet.runtimes.docker import DockerRuntime
+        from cybernetes.services.kubelet.runtimes.docker.engine import Engine
+
+        network = PodNetwork(bridge="cybtest0")
+        return DockerRuntime("cybernetes-contract", "cybernetes-contract", network, SystemClock(), Engine())
+
+    async def close(self, folder: Path) -> None:
+        subprocess.run(["ip", "link", "delete", "cybtest0"], check=False, capture_output=True)
+
+    def command(self, script: str) -> Sequence[str]:
+        return ["sh", "-c", script]
+
+    def annotations(
+        self, *, run_for_s: float | None = None, exit_code: int = 0, stop_s: float = 0.0
+    ) -> Mapping[str, str]:
+        return {}
+
+
+def _image_of(busybox: Path) -> bytes:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.add(busybox, "bin/busybox")
+        for name in (
+            "sh",
+            "cat",
+            "echo",
+            "sleep",
+            "true",
+            "false",
+            "test",
+            "stty",
+            "ls",
+            "id",
+            "env",
+            "hostname",
+            "nc",
+        ):
+            link = tarfile.TarInfo(f"bin/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+        passwd = tarfile.TarInfo("etc/passwd")
+        passwd.size = len(content := b"root:x:0:0:root:/root:/bin/sh\n")
+        tar.addfile(passwd, io.BytesIO(content))
+    return archive.getvalue()
+
+
+SUBJECTS: list[Subject] = [SimulatedSubject(), ProcessSubject(), DockerSubject()]
