@@ -8,6 +8,7 @@ from cybernetes.core.api.resource import Context, Strategy
 from cybernetes.core.api.strategies.generic import build, copy_field, drop_unless_used
 from cybernetes.core.api.strategies.pods import drop_disabled_template
 from cybernetes.core.api.validation import sets, workloads
+from cybernetes.core.api.warnings import kinds
 from cybernetes.core.objects import Gvk, Object
 
 #: Where a DaemonSet's template generation is kept: its field is gone from v1.
@@ -67,6 +68,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check=workloads.check_deployment,
         check_update=workloads.check_deployment_update,
         check_status=workloads.check_deployment_status,
+        warnings=kinds.warn_workload,
     ),
     Gvk("apps", "v1", "ReplicaSet"): build(
         "io.k8s.api.apps.v1.ReplicaSet",
@@ -76,6 +78,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check=workloads.check_replica_set,
         check_update=workloads.check_replica_set_update,
         check_status=workloads.check_replica_set_status,
+        warnings=kinds.warn_workload,
         on_create=_create_template,
         on_update=_update_template,
     ),
@@ -87,6 +90,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check=sets.check_daemon_set,
         check_update=sets.check_daemon_set_update,
         check_status=sets.check_daemon_set_status,
+        warnings=kinds.warn_daemon_set,
         on_create=_create_daemon_set,
         on_update=_update_daemon_set,
     ),
@@ -98,6 +102,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check=sets.check_stateful_set,
         check_update=sets.check_stateful_set_update,
         check_status=sets.check_stateful_set_status,
+        warnings=kinds.warn_stateful_set,
         on_create=_create_stateful_set,
         on_update=_update_stateful_set,
     ),
@@ -109,6 +114,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         default=default_replication_controller,
         check=workloads.check_replication_controller,
         check_update=workloads.check_replication_controller_update,
+        warnings=kinds.warn_workload,
         check_status=workloads.check_replica_set_status,
         has_status=True,
         generation=("spec",),

@@ -22,6 +22,7 @@ from cybernetes.core.api.validation import flowcontrol as flows
 from cybernetes.core.api.validation import rbac as roles
 from cybernetes.core.api.validation import storage as stores
 from cybernetes.core.api.validation.metadata import check_metadata_update
+from cybernetes.core.api.warnings import kinds
 from cybernetes.core.clock import format_time
 from cybernetes.core.objects import Gvk, Object
 
@@ -167,6 +168,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check=ingresses.check_ingress,
         check_update=ingresses.check_ingress_update,
         check_status=ingresses.check_ingress_status,
+        warnings=kinds.warn_ingress,
         has_status=True,
         generation=("spec",),
     ),
@@ -181,6 +183,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         _NETWORKING + "NetworkPolicy",
         check=networks.check_policy,
         check_update=networks.check_policy_update,
+        warnings=kinds.warn_network_policy,
         default=networking.default_network_policy,
         generation=("spec",),
     ),
@@ -200,6 +203,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         default=networking.default_endpoint_slice,
         check=endpoints.check_slice,
         check_update=endpoints.check_slice_update,
+        warnings=kinds.warn_slice,
         on_create=_create_generation,
         on_update=_update_endpoint_slice,
     ),
@@ -250,6 +254,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         _STORAGE + "StorageClass",
         check=stores.check_class,
         check_update=stores.check_class_update,
+        warnings=kinds.warn_storage_class,
         default=storage.default_storage_class,
     ),
     _kind("storage", "VolumeAttributesClass"): build(
@@ -261,6 +266,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         _STORAGE + "CSIDriver",
         check=stores.check_driver,
         check_update=stores.check_driver_update,
+        warnings=kinds.warn_csi_driver,
         default=storage.default_csi_driver,
         on_create=_create_csi_driver,
         on_update=_update_csi_driver,
@@ -276,6 +282,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         _STORAGE + "CSIStorageCapacity",
         check=stores.check_capacity,
         check_update=stores.check_capacity_update,
+        warnings=kinds.warn_capacity,
         allows_unconditional_update=False,
     ),
     _kind("storage", "VolumeAttachment"): build(
@@ -298,6 +305,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         "io.k8s.api.node.v1.RuntimeClass",
         check=policies.check_runtime_class,
         check_update=policies.check_runtime_class_update,
+        warnings=kinds.warn_runtime_class,
         allows_unconditional_update=False,
         allows_create_on_update=True,
     ),
@@ -356,6 +364,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         _RESOURCE + "ResourceSlice",
         check=deviceslices.check_slice,
         check_update=deviceslices.check_slice_update,
+        warnings=kinds.warn_device_slice,
         default=resource.default_slice,
         generation=("spec",),
         on_create=_create_slice,

@@ -19,6 +19,8 @@ from cybernetes.core.api.validation import (
 from cybernetes.core.api.validation import services as checks
 from cybernetes.core.api.validation.metadata import check_metadata_update
 from cybernetes.core.api.validation.pods import check_pod
+from cybernetes.core.api.warnings import kinds
+from cybernetes.core.api.warnings.pods import warn_pod
 from cybernetes.core.clock import format_time
 from cybernetes.core.objects import Gvk, Object, clone
 
@@ -140,6 +142,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check=check_pod,
         check_update=podupdate.check_pod_update,
         check_status=podupdate.check_pod_status,
+        warnings=warn_pod,
         grace_period_s=pods.grace_period_s,
     ),
     _kind("PodTemplate"): build(
@@ -148,6 +151,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         generation=("template",),
         check=configuration.check_pod_template,
         check_update=configuration.check_pod_template_update,
+        warnings=kinds.warn_pod_template,
         on_create=_create_template,
         on_update=_update_template,
     ),
@@ -158,6 +162,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check=checks.check_service,
         check_update=checks.check_service_update,
         check_status=checks.check_service_status,
+        warnings=kinds.warn_service,
         on_create=services.create,
         on_update=services.update,
         allows_create_on_update=True,
@@ -167,6 +172,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         default=defaulting.default_endpoints,
         check=endpoints.check_endpoints,
         check_update=endpoints.check_endpoints_update,
+        warnings=kinds.warn_endpoints,
         allows_create_on_update=True,
     ),
     _kind("Namespace"): build(
@@ -186,6 +192,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check=nodes.check_node,
         check_update=nodes.check_node_update,
         check_status=nodes.check_node_status,
+        warnings=kinds.warn_node,
         on_create=_create_node,
         on_update=_update_node,
         on_status=_node_status,
@@ -198,6 +205,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check=persistentvolumes.check_volume,
         check_update=persistentvolumes.check_volume_update,
         check_status=persistentvolumes.check_volume_status,
+        warnings=kinds.warn_volume,
         on_create=_create_volume,
         on_status=_volume_status,
     ),
@@ -208,6 +216,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check=claims.check_claim,
         check_update=claims.check_claim_update,
         check_status=claims.check_claim_status,
+        warnings=kinds.warn_claim,
         on_create=_create_claim,
         on_update=_update_claim,
     ),
@@ -222,6 +231,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         on_update=_update_secret,
         check=configuration.check_secret,
         check_update=configuration.check_secret_update,
+        warnings=kinds.warn_secret,
     ),
     _kind("ServiceAccount"): build(
         "io.k8s.api.core.v1.ServiceAccount",
@@ -229,6 +239,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         on_update=_clean_secrets_update,
         check=configuration.check_service_account,
         check_update=configuration.check_service_account_update,
+        warnings=kinds.warn_service_account,
     ),
     _kind("Event"): build(
         "io.k8s.api.core.v1.Event",
@@ -251,5 +262,6 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check=quotas.check_quota,
         check_update=quotas.check_quota_update,
         check_status=quotas.check_quota_status,
+        warnings=kinds.warn_quota,
     ),
 }

@@ -106,6 +106,7 @@ def _check_conditions(conditions: list[Object], stored: list[Object]) -> list[Fi
     errors: list[FieldError] = []
     known = [condition.get("type") or "" for condition in stored]
     allows_both = set(_DECISIONS) <= set(known)
+    allows_repeats = len(set(known)) < len(known)
     seen: set[str] = set()
     for index, condition in enumerate(conditions):
         at, kind, status = f"status.conditions[{index}]", condition.get("type") or "", condition.get("status") or ""
@@ -120,7 +121,7 @@ def _check_conditions(conditions: list[Object], stored: list[Object]) -> list[Fi
         if other in seen and not allows_both:
             message = "Approved and Denied conditions are mutually exclusive"
             errors.append(invalid_value("status.conditions", kind, message))
-        if kind in seen and len(set(known)) == len(known):
+        if kind in seen and not allows_repeats:
             errors.append(duplicate(f"{at}.type", kind))
         seen.add(kind)
     return errors
