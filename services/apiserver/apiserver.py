@@ -103,6 +103,8 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     #: How kubelets are reached: our client certificate, the authority of theirs. None: plain HTTP, for tests.
     kubelet_tls: ssl.SSLContext | None = None
+    #: Where nodes that are in network namespaces of their own have their sockets (see ``streams.Nodes``).
+    kubelet_sockets: Path | None = None
     stop_grace_s: float = 5.0
 
 
@@ -186,7 +188,8 @@ class ApiServer:
         pages = Pages(
             self.registry, self.health, issuer, lambda: (CONTENT_TYPE, self.metrics.text()), self._external_address
         )
-        special = table.special(self.rbac, self.authentication, issuer, service_accounts, Nodes(config.kubelet_tls))
+        nodes = Nodes(config.kubelet_tls, config.kubelet_sockets)
+        special = table.special(self.rbac, self.authentication, issuer, service_accounts, nodes)
         self.chain = Chain(self.backend, Routes(special), self.authentication, pages, in_flight, self._observe)
         self.http = HttpServer(self.chain.serve, self.chain.describe, clock, config.limits)
         self._is_started = False

@@ -45,7 +45,7 @@ class Authentication:
     ) -> None:
         self._storage = storage
         self._service_accounts = service_accounts
-        self._static = [(token.encode(), user) for token, user in static.items()]
+        self._static = [(token.encode(), users.authenticated(user)) for token, user in static.items()]
         self._clock = clock
         self._allows_anonymous = allows_anonymous
 
@@ -83,7 +83,9 @@ class Authentication:
         for known, user in self._static:
             if hmac.compare_digest(known, encoded):
                 found = user
-        if found is None and self._service_accounts is not None:
+        if found is not None:
+            return found
+        if self._service_accounts is not None:
             try:
                 answer = self._service_accounts.authenticate(token)
             except tokens.InvalidToken as error:

@@ -168,8 +168,9 @@ class Chain:
             exchange,
         )
         form = self._form(call, request)
-        answer = await self.execute(call)
-        await self._answer(exchange, call, answer, form)
+        pretty = _is_pretty(call.query, call.user_agent)
+        shape = Shape(form, self.backend.clock.now(), call.option("includeObject"), pretty)
+        await self._answer(exchange, call, await self.execute(call), shape)
 
     def _find(self, user: User, info: RequestInfo, exchange: Exchange) -> tuple[Resource | None, Subresource | None]:
         """What is asked for. Who may not ask for it is refused before learning whether it exists."""
@@ -204,11 +205,9 @@ class Chain:
             return negotiation.PLAIN  # what they answer is not an object
         return negotiation.negotiate(accept, is_watch=call.verb == "watch")
 
-    async def _answer(self, exchange: Exchange, call: Call, answer: Answer, form: Form) -> None:
+    async def _answer(self, exchange: Exchange, call: Call, answer: Answer, shape: Shape) -> None:
+        form = shape.form
         headers = _headers(form, call.warnings)
-        shape = Shape(
-            form, self.backend.clock.now(), call.option("includeObject"), _is_pretty(call.query, call.user_agent)
-        )
         if isinstance(answer, Item):
             exchange.respond(answer.code, headers, item_bytes(answer, shape))
         elif isinstance(answer, Items):

@@ -11,7 +11,7 @@ that a list of 43 MB never exists.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -33,14 +33,16 @@ def tables() -> ModuleType:
 
 
 class Shape:
-    """One client's wish: the form, and what a Table's rows carry (``includeObject``)."""
+    """One client's wish: the form, and what a Table's rows carry (``includeObject``). Raises ApiError 400."""
 
     __slots__ = ("form", "include_object", "is_pretty", "now")
 
-    def __init__(self, form: Form, now: float, include_object: str = "Metadata", is_pretty: bool = False) -> None:
+    def __init__(self, form: Form, now: float, include_object: str = "", is_pretty: bool = False) -> None:
         self.form = form
         self.now = now
-        self.include_object = include_object or "Metadata"
+        if form.kind == "Table":
+            include_object = tables().include_object(include_object)
+        self.include_object = include_object
         self.is_pretty = is_pretty
 
     @property
@@ -74,14 +76,18 @@ def item_bytes(item: Item, shape: Shape) -> bytes:
     obj = item.object()
     kind = shape.form.kind
     if kind == "Table":
-        rendered = tables().render(item.resource, [obj], shape.now, shape.include_object)
-        rendered["apiVersion"] = shape.form.api_version
-        if "resourceVersion" in obj["metadata"]:
-            rendered["metadata"] = {"resourceVersion": obj["metadata"]["resourceVersion"]}
-        obj = rendered
+        metadata = {key: obj["metadata"][key] for key in ("resourceVersion",) if key in obj["metadata"]}
+        obj = _table(item.resource, [obj], shape, metadata)
     elif kind == "PartialObjectMetadata":
         obj = partial(obj, shape.form.api_version)
     return dump(obj, shape)
+
+
+def _table(resource: Resource, listed: Iterable[Object], shape: Shape, metadata: Object) -> Object:
+    rendered: Object = tables().render(
+        resource, listed, shape.now, shape.include_object, metadata=metadata, version=shape.form.version
+    )
+    return rendered
 
 
 def document_bytes(document: Document, shape: Shape) -> bytes:
@@ -165,17 +171,15 @@ def _plain_items(items: Items) -> Iterator[bytes]:
 
 def _rows(items: Items, shape: Shape) -> Iterator[bytes]:
     resource = items.resource
-    include = shape.include_object
-    api_version = shape.form.api_version
-    row = tables().row
-    for obj in objects(items):
-        entry: dict[str, Any] = {"cells": row(resource, obj, shape.now)}
-        if include == "Metadata":
-            entry["object"] = partial(obj, api_version)
-        elif include == "Object":
-            entry["object"] = obj
-        else:
-            entry["object"] = None
+    include, version = shape.include_object, shape.form.version
+    table = tables()
+    order = table.printer_for(resource).order
+    for obj in objects(items) if order is None else sorted(objects(items), key=order):
+        entry: dict[str, Any] = {"cells": table.row(resource, obj, shape.now)}
+        conditions = table.row_conditions(resource, obj)
+        if conditions:
+            entry["conditions"] = conditions
+        entry["object"] = table.row_object(resource, obj, include, version)
         yield orjson.dumps(entry)
 
 
@@ -204,10 +208,7 @@ def _whole_list(items: Items, shape: Shape) -> Object:
     form = shape.form
     metadata = list_metadata(items)
     if form.kind == "Table":
-        rendered: Object = tables().render(items.resource, list(objects(items)), shape.now, shape.include_object)
-        rendered["apiVersion"] = form.api_version
-        rendered["metadata"] = metadata
-        return rendered
+        return _table(items.resource, objects(items), shape, metadata)
     if form.kind:
         listed = [partial(obj, form.api_version) for obj in objects(items)]
         kind, api_version = "PartialObjectMetadataList", form.api_version

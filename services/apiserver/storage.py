@@ -161,22 +161,11 @@ class Storage:
         return obj
 
     def _header_of(self, home: Resource) -> HeaderOf:
-        others = [
-            (other.from_storage, other.selectable_fields)
-            for other in self.registry.all()
-            if other.storage == home.gvr and other.from_storage is not None and other.selectable_fields
-        ]
         own = tuple(home.selectable_fields.items())
 
         def header(value: bytes, obj: Object) -> Header:
             metadata = obj["metadata"]
             fields = {path: text(obj) for path, text in own} if own else _EMPTY
-            if others:
-                fields = dict(fields)
-                for convert, selectable in others:
-                    converted = convert(obj)
-                    for path, text in selectable.items():
-                        fields.setdefault(path, text(converted))
             return Header(metadata["uid"], metadata.get("labels") or _EMPTY, fields)
 
         return header

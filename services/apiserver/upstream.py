@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 _HEAD_BYTES_MAX = 64 * 1024
@@ -51,15 +52,22 @@ class Upstream(asyncio.Protocol):
         self._is_done = False
 
     @classmethod
-    async def connect(cls, host: str, port: int, tls: ssl.SSLContext | None, timeout_s: float = 10.0) -> Upstream:
-        """Raises UpstreamError."""
+    async def connect(
+        cls, host: str, port: int, tls: ssl.SSLContext | None, timeout_s: float = 10.0, *, through: Path | None = None
+    ) -> Upstream:
+        """Connect to ``host``:``port``, or to it by the Unix socket ``through``. Raises UpstreamError."""
         loop = asyncio.get_running_loop()
         server_name = host if tls is not None else None
         try:
             async with asyncio.timeout(timeout_s):
-                _, upstream = await loop.create_connection(
-                    lambda: cls(loop), host, port, ssl=tls, server_hostname=server_name
-                )
+                if through is not None:
+                    _, upstream = await loop.create_unix_connection(
+                        lambda: cls(loop), str(through), ssl=tls, server_hostname=server_name
+                    )
+                else:
+                    _, upstream = await loop.create_connection(
+                        lambda: cls(loop), host, port, ssl=tls, server_hostname=server_name
+                    )
         except TimeoutError:
             raise UpstreamError(f"dial tcp {_address(host, port)}: i/o timeout") from None
         except (OSError, ssl.SSLError) as error:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import orjson
 
-from cybernetes.core.api import fielderror
+from cybernetes.core.api import conversion, fielderror
 from cybernetes.core.api.fielderror import FieldError
 from cybernetes.core.api.resource import Resource
 from cybernetes.core.errors import Cause, bad_request, expired, invalid, not_found, too_large_revision
@@ -153,6 +153,10 @@ def selection_of(call: Call) -> Selection:
     if fields is not None:
         for path, _, _ in fields.requirements:
             _check_field(call.resource, path)
+        stored = conversion.STORED_AS.get(call.resource.gvr)
+        if stored is not None:  # objects are selected by the names of the version in which they are kept
+            names = stored.fields
+            fields = FieldSelector(each._replace(path=names.get(each.path, each.path)) for each in fields.requirements)
     return Selection(call.namespace, name, labels, fields)
 
 

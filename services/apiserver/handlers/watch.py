@@ -106,25 +106,38 @@ class Framing:
     def _transformed(self, change: Change) -> bytes:
         return self.event(change.type, self.transformed(change.cached.object(), with_columns=False))
 
+    @property
+    def is_table(self) -> bool:
+        return self._form.kind == "Table"
+
     def initial(self, cached: Cached) -> bytes:
-        """An ADDED event of the state that goes first. A Table's first event has the columns: it comes from here."""
+        """An ADDED event of the state that goes first."""
         if not self._form.kind and self._resource.from_storage is None:
             return chunk(b'{"type":"ADDED","object":%b}\n' % cached.json())
         obj = cached.object()
-        return self.event("ADDED", self.transformed(obj, with_columns=True) if self._form.kind else self._version(obj))
+        return self.event("ADDED", self.transformed(obj, with_columns=False) if self._form.kind else self._version(obj))
+
+    def with_columns(self, type: str, cached: Cached) -> bytes:
+        """The first event of a Table's stream, which alone says what the columns are."""
+        return self.event(type, self.transformed(cached.object(), with_columns=True))
 
     def event(self, type: str, obj: Object) -> bytes:
         return chunk(orjson.dumps({"type": type, "object": obj}, option=orjson.OPT_APPEND_NEWLINE))
 
     def transformed(self, obj: Object, *, with_columns: bool) -> Object:
         obj = self._version(obj)
-        api_version = self._form.api_version
-        if self._form.kind == "Table":
-            rendered: Object = tables().render(self._resource, [obj], self._clock.now(), self._include)
-            rendered["apiVersion"] = api_version
-            rendered["metadata"] = {"resourceVersion": obj["metadata"]["resourceVersion"]}
+        if self.is_table:
+            rendered: Object = tables().render(
+                self._resource,
+                [obj],
+                self._clock.now(),
+                self._include,
+                metadata={"resourceVersion": obj["metadata"]["resourceVersion"]},
+                has_headers=with_columns,
+                version=self._form.version,
+            )
             return rendered
-        return partial(obj, api_version)
+        return partial(obj, self._form.api_version)
 
     def bookmark(self, revision: int, annotations: dict[str, str] | None = None) -> bytes:
         """Nothing but a revision, in the kind of the resource (in its Table, for a Table)."""
@@ -132,7 +145,7 @@ class Framing:
         if annotations:
             metadata["annotations"] = annotations
         obj: Object = {"kind": self._resource.kind, "apiVersion": self._resource.gvr.api_version, "metadata": metadata}
-        if self._form.kind == "Table":
+        if self.is_table:
             obj = {
                 "kind": "Table",
                 "apiVersion": self._form.api_version,
@@ -157,12 +170,13 @@ def chunk(data: bytes) -> bytes:
 class Stream:
     """One watch on one connection, from the first event to its end."""
 
-    __slots__ = ("_bookmarks", "_exchange", "_framing", "_timer", "_watcher", "_watching")
+    __slots__ = ("_bookmarks", "_exchange", "_framing", "_needs_columns", "_timer", "_watcher", "_watching")
 
     def __init__(self, exchange: Exchange, watching: Watching, framing: Framing, bookmarks: Bookmarks) -> None:
         self._exchange = exchange
         self._watching = watching
         self._framing = framing
+        self._needs_columns = framing.is_table
         self._bookmarks = bookmarks
         self._watcher: Watcher | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -181,7 +195,11 @@ class Stream:
         frames: list[bytes] = []
         size = 0
         for cached in watching.initial:
-            frame = framing.initial(cached)
+            if self._needs_columns:
+                self._needs_columns = False
+                frame = framing.with_columns("ADDED", cached)
+            else:
+                frame = framing.initial(cached)
             frames.append(frame)
             size += len(frame)
             if size > SLICE_BYTES:
@@ -216,15 +234,19 @@ class Stream:
 
     def _frames(self, batch: Sequence[Change]) -> list[bytes]:
         framing = self._framing
-        return [change.frame(framing.name, framing.build) for change in batch]
+        frames = [change.frame(framing.name, framing.build) for change in batch]
+        if self._needs_columns:
+            self._needs_columns = False
+            frames[0] = framing.with_columns(batch[0].type, batch[0].cached)
+        return frames
 
     def _write(self, batch: Sequence[Change]) -> None:
         exchange = self._exchange
         framing = self._framing
-        if len(batch) == 1:
+        if len(batch) == 1 and not self._needs_columns:
             exchange.write_framed(batch[0].frame(framing.name, framing.build))
         else:
-            exchange.write_framed(b"".join([change.frame(framing.name, framing.build) for change in batch]))
+            exchange.write_framed(b"".join(self._frames(batch)))
         if exchange.unsent > UNSENT_BYTES_MAX:
             # It does not read: it is dropped and has to start from the last event that it took.
             exchange.connection.abort()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from cybernetes.core.auth.attributes import Attributes, refusal
@@ -33,16 +34,21 @@ _PRIVATE = frozenset({"authorization", "host", "content-length", "accept-encodin
 
 
 class Nodes:
-    """How kubelets are reached: ``tls`` has the client certificate that they know and the authority of theirs."""
+    """How kubelets are reached: ``tls`` has the client certificate that they know and the authority of theirs.
 
-    def __init__(self, tls: ssl.SSLContext | None) -> None:
+    A node in a network namespace of its own has a socket in the file system, ``<sockets>/<node>/kubelet.sock``.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None, sockets: Path | None = None) -> None:
         self.tls = tls
+        self._sockets = sockets
 
     async def open(self, backend: Backend, node_name: str) -> Upstream:
         """A connection to the kubelet of a node. Raises ApiError."""
         host, port = self.address(backend, node_name)
         try:
-            return await Upstream.connect(host, port, self.tls)
+            through = self._sockets / node_name / "kubelet.sock" if self._sockets is not None else None
+            return await Upstream.connect(host, port, self.tls, through=through)
         except UpstreamError as error:
             raise internal(f"error dialing backend: {error}") from error
 

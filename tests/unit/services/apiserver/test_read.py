@@ -205,3 +205,38 @@ async def test_long_lists_come_in_slices_and_compressed(cluster, monkeypatch: py
     assert gzip.decompress(compressed.body) == plain.body
     small = await cluster.get(f"{MAPS}?limit=1", headers={"Accept-Encoding": "gzip"})
     assert "Content-Encoding" not in small.headers
+
+
+async def test_rows_of_pods_that_have_ended_are_marked(cluster, make_pod: Callable[..., Object]) -> None:
+    await cluster.post("/api/v1/namespaces/default/pods", make_pod("p"))
+    client = cluster.direct()
+    from cybernetes.core.objects import PODS
+
+    await client.patch(PODS, "p", {"status": {"phase": "Succeeded"}}, "default", subresource="status")
+    table = (await cluster.get("/api/v1/namespaces/default/pods", headers={"Accept": TABLE})).json()
+    assert table["rows"][0]["conditions"][0]["type"] == "Completed"
+    refused = await cluster.get("/api/v1/namespaces/default/pods?includeObject=Some", headers={"Accept": TABLE})
+    assert refused.code == 400
+    assert "includeObject" in refused.json()["message"]
+
+
+async def test_fields_of_a_second_version(cluster) -> None:
+    from cybernetes.core.objects import EVENTS
+
+    client = cluster.direct()
+    for name in ("a", "b"):
+        await client.create(
+            EVENTS,
+            {
+                "metadata": {"name": f"e-{name}", "namespace": "default"},
+                "involvedObject": {"kind": "Pod", "name": name, "namespace": "default"},
+                "reason": "Started",
+                "type": "Normal",
+                "source": {"component": "kubelet"},
+            },
+        )
+    new = "/apis/events.k8s.io/v1/namespaces/default/events?fieldSelector=regarding.name%3Da"
+    assert names(await cluster.get(new)) == ["e-a"]
+    old = "/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Db,reason%3DStarted"
+    assert names(await cluster.get(old)) == ["e-b"]
+    assert (await cluster.get(old.replace("involvedObject", "regarding"))).code == 400

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 
 import pytest
 
+from cybernetes.core.auth.certificates import new_request
+from cybernetes.core.clock import Random
 from cybernetes.core.errors import ApiError
 from cybernetes.core.objects import (
+    CERTIFICATE_SIGNING_REQUESTS,
     DEPLOYMENTS,
     NODES,
     POD_DISRUPTION_BUDGETS,
@@ -293,3 +297,38 @@ async def test_component_statuses(cluster) -> None:
     assert answer.json()["items"][0]["conditions"][0]["status"] == "True"
     assert "deprecated" in answer.headers["Warning"]
     assert (await cluster.get("/api/v1/componentstatuses/none")).code == 404
+
+
+async def test_an_ephemeral_container_is_added(cluster, make_pod: Callable[..., Object]) -> None:
+    await running(cluster, make_pod, "p")
+    debug = {"spec": {"ephemeralContainers": [{"name": "debug", "image": "busybox", "targetContainerName": "c"}]}}
+    path = f"{PODS_PATH}/p/ephemeralcontainers"
+    added = await cluster.patch(path, debug, "application/strategic-merge-patch+json")
+    assert added.code == 200, added.body
+    assert [each["name"] for each in added.json()["spec"]["ephemeralContainers"]] == ["debug"]
+    assert (await cluster.patch(f"{PODS_PATH}/p", {"spec": {"ephemeralContainers": None}})).code in (200, 422)
+    removed = await cluster.patch(path, {"spec": {"ephemeralContainers": None}})
+    assert removed.code == 422
+    assert (await cluster.get(path)).json()["spec"]["ephemeralContainers"]
+
+
+async def test_a_pod_is_resized(cluster, make_pod: Callable[..., Object]) -> None:
+    await running(cluster, make_pod, "p")
+    change = {"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "100m"}}}]}}
+    direct = await cluster.patch(f"{PODS_PATH}/p", change, "application/strategic-merge-patch+json")
+    assert direct.code == 422, "resources change through resize alone"
+
+
+async def test_a_signing_request_is_approved(cluster) -> None:
+    pair = new_request("jane", ["dev"], Random(1))
+    client = cluster.direct()
+    spec = {
+        "request": base64.b64encode(pair.certificate).decode(),
+        "signerName": "kubernetes.io/kube-apiserver-client",
+        "usages": ["client auth"],
+    }
+    created = await client.create(CERTIFICATE_SIGNING_REQUESTS, {"metadata": {"name": "r"}, "spec": spec})
+    assert created["spec"]["username"] == "admin", "who asks is written by the server"
+    created["status"] = {"conditions": [{"type": "Approved", "status": "True", "reason": "x", "message": "y"}]}
+    approved = await client.update(CERTIFICATE_SIGNING_REQUESTS, created, subresource="approval")
+    assert approved["status"]["conditions"][0]["type"] == "Approved"

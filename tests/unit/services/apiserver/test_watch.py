@@ -313,3 +313,17 @@ async def test_a_direct_watch_has_a_timeout(cluster) -> None:
     watch = cluster.direct().watch(CONFIG_MAPS, resource_version="0", timeout_s=0.01)
     with pytest.raises(StopAsyncIteration):
         await anext(watch)
+
+
+async def test_only_the_first_event_of_a_table_has_columns(cluster) -> None:
+    client = cluster.direct()
+    revision = (await client.list(CONFIG_MAPS)).resource_version
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    events = [await open_watch(cluster, f"resourceVersion={revision}", table)]
+    await client.create(CONFIG_MAPS, named("a"))
+    events.append(await open_watch(cluster, f"resourceVersion={revision}", table))
+    await client.create(CONFIG_MAPS, named("b"))
+    for each in events:
+        first, second = (await each.next())["object"], (await each.next())["object"]
+        assert first["columnDefinitions"] and not second["columnDefinitions"]
+        assert second["rows"][0]["cells"][0] == "b"
