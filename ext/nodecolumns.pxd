@@ -31,6 +31,8 @@ cdef class NodeColumns:
     cdef readonly uint64_t position     # changes so far
     cdef readonly uint64_t epoch        # bindings so far: what was ranked on an older one starts anew
     cdef uint64_t chance
+    cdef public uint64_t object_version     # changes of node objects, counted by the table
+    cdef public bint is_watched             # somebody must hear of each pod that comes or goes
 
     cdef int count(self, int row, Usage usage, int sign) except -1
     cdef uint64_t below(self, uint64_t limit) noexcept nogil

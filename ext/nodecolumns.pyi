@@ -8,6 +8,8 @@ class NodeColumns:
     position: int
     epoch: int
     capacity: int
+    object_version: int
+    is_watched: bool
     resources: int
     def __init__(self, seed: int) -> None: ...
     def bind(self, allocatable: Any, requested: Any, scored: Any, pods: Any, pods_max: Any, alive: Any) -> None: ...

@@ -8,6 +8,8 @@ UNFIT: int
 class Ranking:
     columns: NodeColumns
     needs_review: bool
+    object_version: int
+    reviews: bool
     feasible: int
     behind: int
     def __init__(self, columns: NodeColumns, needs: Usage | None) -> None: ...

@@ -54,26 +54,6 @@ cdef int fill(Scoring* scoring, int strategy, resources, points) except -1:
 
 
 cdef class Ranking:
-    cdef readonly NodeColumns columns
-    cdef Usage needs                # what must be free; None: resources are not checked
-    cdef bint checks_pods
-    cdef Scoring fit
-    cdef Scoring balanced
-    cdef int64_t fit_weight
-    cdef int64_t balanced_weight
-    cdef int32_t[::1] klass_view
-    cdef uint8_t[::1] blocked_view
-    cdef int64_t[::1] class_score_view
-    cdef int64_t* class_count
-    cdef int classes
-    cdef int64_t* best              # 1 is the top, size + row a leaf
-    cdef int32_t* ties
-    cdef int size
-    cdef uint64_t position
-    cdef uint64_t epoch
-    cdef readonly bint needs_review
-    cdef readonly int feasible
-
     def __init__(self, NodeColumns columns, Usage needs):
         """``needs`` None: neither resources nor the number of pods is checked."""
         self.columns = columns
@@ -118,7 +98,7 @@ cdef class Ranking:
             raise MemoryError
         self.rank_all()
 
-    def refresh(self):
+    cpdef bint refresh(self):
         """Catch up with the rows that changed. False when it cannot: ``bind`` again."""
         cdef NodeColumns columns = self.columns
         cdef uint64_t i
@@ -150,7 +130,7 @@ cdef class Ranking:
         self.needs_review = False
         return [self.class_count[i] for i in range(self.classes)]
 
-    def choose(self):
+    cpdef int choose(self):
         """A row with the best score, drawn at random among equals; -1 when no row is feasible."""
         cdef int at = 1, draw
         if self.size == 0 or self.ties[1] == 0:
@@ -195,7 +175,7 @@ cdef class Ranking:
                 draw -= 1
         raise AssertionError("a counted row is gone")
 
-    def score(self, int row):
+    cpdef int64_t score(self, int row) except? 0:
         """The score of a row as ranked, or UNFIT."""
         if not 0 <= row < self.columns.capacity or self.size == 0:
             raise IndexError(row)

@@ -15,18 +15,20 @@ class Cluster:
     def __init__(self, objects: Mapping[Gvr, Iterable[Object]] | None = None) -> None:
         self._objects: dict[Gvr, dict[str, dict[str, Object]]] = {}
         self._versions: dict[Gvr, int] = {}
+        #: Goes up with every change.
+        self.changes = 0
         for gvr, items in (objects or {}).items():
             for item in items:
                 self.put(gvr, item)
 
     def put(self, gvr: Gvr, obj: Object) -> None:
         self._objects.setdefault(gvr, {}).setdefault(namespace_of(obj), {})[name_of(obj)] = obj
-        self._versions[gvr] = self.version(gvr) + 1
+        self._changed(gvr)
 
     def discard(self, gvr: Gvr, namespace: str, name: str) -> None:
         space = self._objects.get(gvr, {}).get(namespace)
         if space is not None and space.pop(name, None) is not None:
-            self._versions[gvr] = self.version(gvr) + 1
+            self._changed(gvr)
             if not space:
                 del self._objects[gvr][namespace]
 
@@ -39,6 +41,10 @@ class Cluster:
         if namespace is not None:
             return iter(list(spaces.get(namespace, {}).values()))
         return (obj for space in list(spaces.values()) for obj in list(space.values()))
+
+    def _changed(self, gvr: Gvr) -> None:
+        self._versions[gvr] = self.version(gvr) + 1
+        self.changes += 1
 
     def version(self, gvr: Gvr) -> int:
         return self._versions.get(gvr, 0)

@@ -87,6 +87,8 @@ class Framework:
         self.weights: Mapping[str, int] = weights
         self._sort(weights)
         self._templates: OrderedDict[Any, Template] = OrderedDict()
+        self._keys_state = (-1, -1)
+        self._has_keys = False
         handle.frameworks[profile.scheduler_name] = self
 
     def _sort(self, weights: Mapping[str, int]) -> None:
@@ -114,7 +116,7 @@ class Framework:
         ]
         cluster = [*self.cluster_filters, *(scorer.plugin for scorer in self.cluster_scorers)]
         self.cluster_plugins = list({id(plugin): plugin for plugin in cluster}.values())
-        self.keyed = [plugin for plugin in self.plugins.values() if hasattr(plugin, "template_key")]
+        self.keyed: list[Any] = [p for p in self.plugins.values() if hasattr(p, "template_key")]
         self.own_filters = [p for p in filters if not hasattr(p, "filter_rows")]
         self.own_scorers = [
             Scorer(p, weights[p.name]) for p in scorers if not hasattr(p, "score_rows") and not isinstance(p, kernel)
@@ -142,7 +144,10 @@ class Framework:
     # ---- placing
 
     def template(self, cycle: Cycle) -> Template:
-        key = (cycle.shape, self._tracker.project(cycle.labels), *[plugin.template_key(cycle) for plugin in self.keyed])
+        key: Any = cycle.shape
+        if self.has_keys():
+            keys = [plugin.template_key(cycle) for plugin in self.keyed]
+            key = (key, self._tracker.project(cycle.labels), *keys)
         template = self._templates.get(key)
         if template is None:
             template = self._templates[key] = Template(self, cycle)
@@ -152,6 +157,15 @@ class Framework:
             self._templates.move_to_end(key)
             cycle.memo = template.memo
         return template
+
+    def has_keys(self) -> bool:
+        """Whether pods of one shape may be of different templates: by labels that selectors look at, or their owner."""
+        state = (self._tracker.watched_keys, self.handle.cluster.changes)
+        if state != self._keys_state:
+            self._keys_state = state
+            cluster = self.handle.cluster
+            self._has_keys = state[0] > 0 or any(plugin.has_template_keys(cluster) for plugin in self.keyed)
+        return self._has_keys
 
     def place(self, cycle: Cycle) -> Found:
         """The best node, drawn at random among equals. Raises PluginError."""

@@ -212,7 +212,8 @@ class ColumnFilter(Plugin, Protocol):
     scope: Scope
 
     def filter_rows(self, cycle: Cycle, rows: Rows) -> Codes | None:
-        """A code for each row, 0 where the pod may go. None: the plugin has nothing against any node."""
+        """A code for each row, 0 where the pod may go. None: the plugin has nothing against any node; one of scope
+        NODE_PODS then never has for pods of this template."""
         ...
 
     def explain_code(self, cycle: Cycle, code: int) -> Status:

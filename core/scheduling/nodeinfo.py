@@ -10,74 +10,18 @@ from cybernetes.core.objects import Object
 from cybernetes.core.scheduling.podshape import HostPort, PodShape
 from cybernetes.core.scheduling.requests import CPU, PODS
 from cybernetes.core.scheduling.taints import Taint
+from cybernetes.ext.placing import PodRecord
 
 if TYPE_CHECKING:
     from cybernetes.core.scheduling.nodetable import NodeTable
-    from cybernetes.ext.nodecolumns import Usage
+
+__all__ = ["NodeError", "NodeInfo", "PodRecord", "PortsInUse"]
 
 ALL_ADDRESSES = "0.0.0.0"
 
 
 class NodeError(ValueError):
     """A node object that cannot be understood; says which field, and why."""
-
-
-class PodRecord:
-    """A pod that is placed, assumed or bound. ``labels`` is not changed by anyone.
-
-    ``requests`` and ``scored`` are the shape's, but for a pod whose resources were changed while it runs.
-    """
-
-    __slots__ = (
-        "is_assumed",
-        "is_preempted",
-        "is_terminating",
-        "labels",
-        "name",
-        "namespace",
-        "node_name",
-        "owner_uid",
-        "requests",
-        "row",
-        "scored",
-        "shape",
-        "started",
-        "uid",
-        "usage",
-    )
-
-    def __init__(
-        self, uid: str, namespace: str, name: str, labels: Mapping[str, str], shape: PodShape, usage: Usage
-    ) -> None:
-        self.uid = uid
-        self.namespace = namespace
-        self.name = name
-        self.labels = labels
-        self.shape = shape
-        self.usage = usage
-        self.requests: Mapping[str, int] = shape.requests
-        self.scored = shape.scored
-        self.node_name = ""
-        #: -1 while the node is unknown.
-        self.row = -1
-        self.is_terminating = False
-        self.is_assumed = False
-        #: It is terminating because the scheduler evicted it.
-        self.is_preempted = False
-        #: status.startTime, for preemption; empty: not started.
-        self.started = ""
-        self.owner_uid = ""
-
-    @property
-    def priority(self) -> int:
-        return self.shape.priority
-
-    @property
-    def key(self) -> str:
-        return f"{self.namespace}/{self.name}"
-
-    def __repr__(self) -> str:
-        return f"<PodRecord {self.key} on {self.node_name or 'no node'}>"
 
 
 class PortsInUse:
@@ -170,7 +114,7 @@ class NodeInfo:
             self.pods[record.uid] = record
         else:
             del self.pods[record.uid]
-        shape = record.shape
+        shape: PodShape = record.shape
         for port in shape.host_ports:
             self.ports.add(port, change)
         for claim in shape.claim_names:

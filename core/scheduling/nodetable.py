@@ -41,6 +41,11 @@ _SPARE_TAINT_SETS = 64
 class Listener(Protocol):
     """Follows the table. Called after the change."""
 
+    @property
+    def is_awake(self) -> bool:
+        """Whether it must hear of pods that have no affinity terms. Say ``look_for_watchers`` when it changes."""
+        ...
+
     def node_put(self, row: int, info: NodeInfo, before: NodeInfo | None) -> None: ...
 
     def node_removed(self, row: int, info: NodeInfo) -> None: ...
@@ -63,10 +68,8 @@ class NodeTable:
         self._taint_numbers: dict[tuple[Taint, ...], int] = {(): 0}
         #: Image name -> how many nodes have it.
         self.image_nodes: dict[str, int] = {}
-        #: Goes up with every change of a node object that placing may read.
-        self.object_version = 0
         self.pods: dict[str, PodRecord] = {}
-        self.nominations = Nominations(self.touch)
+        self.nominations = Nominations(self._nominated)
         self._waiting: dict[str, dict[str, PodRecord]] = {}
         self._listeners: list[Listener] = []
         self._free: list[int] = []
@@ -80,9 +83,19 @@ class NodeTable:
     def capacity(self) -> int:
         return len(self.alive)
 
+    @property
+    def object_version(self) -> int:
+        """Goes up with every change of a node object that placing may read."""
+        return self.columns.object_version
+
     def add_listener(self, listener: Listener) -> None:
         """It hears of everything from now on; what is there already it must read itself."""
         self._listeners.append(listener)
+        self.look_for_watchers()
+
+    def look_for_watchers(self) -> None:
+        """Find out anew whether anybody must hear of each pod: if not, ordinary pods are placed by the kernel alone."""
+        self.columns.is_watched = bool(self.nominations) or any(listener.is_awake for listener in self._listeners)
 
     # ---- reading
 
@@ -133,7 +146,7 @@ class NodeTable:
         self.infos[row] = info
         self._fill(row, info)
         self.labels.put(row, info.labels)
-        self.object_version += 1
+        self.columns.object_version += 1
         self.columns.touch(row)
         for listener in self._listeners:
             listener.node_put(row, info, before)
@@ -155,7 +168,7 @@ class NodeTable:
         self.labels.discard(row)
         self._count_images(info, -1)
         self.alive[row] = 0
-        self.object_version += 1
+        self.columns.object_version += 1
         self.columns.touch(row)
         for listener in self._listeners:
             listener.node_removed(row, info)
@@ -233,8 +246,9 @@ class NodeTable:
             supposition.undo()
             self.columns.rewind(position)
 
-    def touch(self, name: str) -> None:
+    def _nominated(self, name: str) -> None:
         """Something about a node changed that is in no column."""
+        self.look_for_watchers()
         row = self.rows.get(name)
         if row is not None:
             self.columns.touch(row)

@@ -30,9 +30,14 @@ from cybernetes.core.scheduling.podshape import PodShape, shape_key
 from cybernetes.core.scheduling.profile import Profile
 from cybernetes.core.scheduling.requests import amounts, pod_requests, scored_requests
 from cybernetes.core.scheduling.topology import Tracker
+from cybernetes.ext.nodecolumns import Usage
+from cybernetes.ext.placing import place_plainly
+from cybernetes.ext.ranking import Ranking
 
 #: Shapes that are remembered; beyond it the whole memory is dropped, for it is only a memory.
 SHAPES_MAX = 4096
+#: Shapes whose pods the kernel places alone; each keeps a ranking of all nodes.
+PLAIN_MAX = 32
 
 
 class Placement(NamedTuple):
@@ -46,6 +51,7 @@ class Placement(NamedTuple):
 
 
 _NO_REASONS: Mapping[str, int] = {}
+_placement = tuple.__new__  # half the time of calling Placement
 
 
 class Scheduler:
@@ -79,6 +85,7 @@ class Scheduler:
             profile = Profile.from_object(profile)
         self.framework = Framework(profile, self.handle, plugins)
         self._shapes: dict[bytes, PodShape] = {}
+        self._plain: dict[bytes, tuple[Ranking, Usage, PodShape]] = {}
         self._unnamed = 0
         for node in nodes:
             self.table.put_node(node)
@@ -122,22 +129,54 @@ class Scheduler:
 
     def schedule(self, pod: Object) -> Placement:
         """Find the best node and count the pod there. Raises PluginError, QuantityError."""
-        shape = self.shape(pod)
-        found = self.find(pod, shape)
+        key = shape_key(pod)
+        plain = self._plain.get(key)
+        if plain is not None and not self.framework.has_keys():
+            placed = place_plainly(pod, *plain, self.table.infos, self.table.pods)
+            if placed is not None:
+                return _placement(Placement, (placed[0].node_name, placed[1], _NO_REASONS, ""))
+        return self._schedule_slowly(pod, key)
+
+    def _schedule_slowly(self, pod: Object, key: bytes) -> Placement:
+        """The general way; what it learns lets the kernel place the next pod of the shape."""
+        shape = self._shape_of(pod, key)
+        cycle = self.cycle(pod, shape)
+        found = self.framework.place(cycle)
         if found.row < 0:
             return _unplaced(found)
         name = self.table.at(found.row).name
         self.assume(pod, shape, name)
+        self._remember_plain(cycle, key)
         return Placement(name, found.score, _NO_REASONS)
+
+    def _remember_plain(self, cycle: Cycle, key: bytes) -> None:
+        """What the kernel needs to place further pods of the shape, when nothing else is needed."""
+        self._plain.pop(key, None)
+        if self.framework.is_plain and not self.table.columns.is_watched:
+            template = self.framework.template(cycle)
+            if template.is_plain and not cycle.shape.is_noted:
+                if len(self._plain) >= PLAIN_MAX:
+                    self._plain.clear()
+                self._plain[key] = (template.refresh(), self.table.usage_of(cycle.shape), cycle.shape)
 
     def schedule_many(self, pods: Iterable[Object]) -> list[Placement]:
         """One after another, in the order of the profile's queue (by default that of ``pods`` within a priority)."""
         waiting = list(pods)
-        order = sorted(range(len(waiting)), key=lambda i: -(waiting[i]["spec"].get("priority") or 0))
+        order: Iterable[int] = range(len(waiting))
+        if any(pod["spec"].get("priority") for pod in waiting):
+            order = sorted(order, key=lambda position: -(waiting[position]["spec"].get("priority") or 0))
         placements: list[Placement] = [_NOT_TRIED] * len(waiting)
-        schedule = self.schedule
+        plain_of, infos, counted = self._plain.get, self.table.infos, self.table.pods
+        may_be_plain = not self.framework.has_keys()
         for position in order:
-            placements[position] = schedule(waiting[position])
+            pod = waiting[position]
+            key = shape_key(pod)
+            plain = plain_of(key) if may_be_plain else None
+            placed = None if plain is None else place_plainly(pod, *plain, infos, counted)
+            if placed is not None:
+                placements[position] = _placement(Placement, (placed[0].node_name, placed[1], _NO_REASONS, ""))
+            else:
+                placements[position] = self._schedule_slowly(pod, key)
         return placements
 
     def find(self, pod: Object, shape: PodShape | None = None) -> Found:
@@ -174,12 +213,14 @@ class Scheduler:
 
     def shape(self, pod: Object) -> PodShape:
         """What the pod has in common with others like it; shared."""
-        key = shape_key(pod)
+        return self._shape_of(pod, shape_key(pod))
+
+    def _shape_of(self, pod: Object, key: bytes) -> PodShape:
         shape = self._shapes.get(key)
         if shape is None:
             if len(self._shapes) >= SHAPES_MAX:
                 self._shapes.clear()
-            shape = self._shapes[key] = PodShape(key)
+            shape = self._shapes[key] = PodShape(pod)
         return shape
 
     def record(self, pod: Object, shape: PodShape, uid: str) -> PodRecord:

@@ -11,7 +11,7 @@ of feasible classes changed, and only then is it computed again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy
 from numpy.typing import NDArray
@@ -50,7 +50,8 @@ class Template:
         self._ranking: Ranking | None = None
         self._class_score: NDArray[numpy.int64] = numpy.zeros(1, numpy.int64)
         self._blocked: Mask = numpy.zeros(0, numpy.uint8)
-        self._object_version = -1
+        #: Plugins that look at the pods of each node and have something to say about this template's.
+        self._pods_filters: list[Any] = []
         self._epoch = -1
         self._nominations_version = 0
         #: One array of raw scores by class for each plugin that scores node objects.
@@ -86,12 +87,17 @@ class Template:
 
     # ---- all nodes
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether, once it is refreshed, the ranking alone says where a pod goes."""
+        return self.refusal is None and not self._pods_filters and not self.is_clustered()
+
     def refresh(self) -> Ranking:
         """The ranking of all nodes for this template as of now."""
         table, ranking = self.table, self._ranking
-        if ranking is None or self._object_version != table.object_version or self._epoch != table.columns.epoch:
+        if ranking is None or ranking.object_version != table.object_version or self._epoch != table.columns.epoch:
             return self._build()
-        if self.framework.pods_filters or table.nominations or self._nominations_version != table.nominations.version:
+        if self._pods_filters or table.nominations or self._nominations_version != table.nominations.version:
             self._block(table.columns.changed_since(ranking.behind))
         if not ranking.refresh():
             return self._build()
@@ -116,9 +122,14 @@ class Template:
                 rows = rows[codes == 0]
         klass = numpy.full(table.capacity, -1, numpy.int32)
         klass[rows] = self._classify(rows)
+        self._pods_filters = [
+            plugin for plugin in framework.pods_filters if plugin.filter_rows(self.cycle, rows[:0]) is not None
+        ]
         self._ranking = ranking
+        ranking.object_version = table.object_version
+        ranking.reviews = self._needs_review
         self._blocked = numpy.zeros(table.capacity, numpy.uint8)
-        self._object_version, self._epoch = table.object_version, table.columns.epoch
+        self._epoch = table.columns.epoch
         self._block(None)
         ranking.bind(klass, self._blocked, self._class_score)
         if self._needs_review:
@@ -181,7 +192,7 @@ class Template:
             return
         self._blocked[rows] = 0
         rows = rows[table.alive[rows] != 0]
-        for plugin in self.framework.pods_filters:
+        for plugin in self._pods_filters:
             codes = plugin.filter_rows(self.cycle, rows)
             if codes is not None:
                 self._blocked[rows[codes != 0]] = 1

@@ -158,6 +158,7 @@ class Tracker:
         self._owners: dict[tuple[str, Term], int] = {}
         #: Goes up when placed pods begin or cease to own a term.
         self.owned_version = 0
+        #: Label keys that any selector looks at. It only grows.
         self._watched: dict[str, None] = {}
         self._counters_of: dict[Any, tuple[Counter, ...]] = {}
         self._terms_of: dict[Any, tuple[tuple[str, Counter], ...]] = {}
@@ -229,6 +230,11 @@ class Tracker:
             self._terms_of[key] = found
         return found
 
+    @property
+    def watched_keys(self) -> int:
+        """How many label keys any selector looks at."""
+        return len(self._watched)
+
     def project(self, labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         """The labels that any selector looks at: pods with equal ones match alike."""
         watched = self._watched
@@ -239,6 +245,10 @@ class Tracker:
         return tuple([(key, labels[key]) for key in watched if key in labels])
 
     # ---- what the table tells
+
+    @property
+    def is_awake(self) -> bool:
+        return self._is_awake or bool(self._owned)
 
     def node_put(self, row: int, info: NodeInfo, before: NodeInfo | None) -> None:
         capacity = self._table.capacity
@@ -277,6 +287,7 @@ class Tracker:
     def _wake(self) -> None:
         if not self._is_awake:
             self._is_awake = True
+            self._table.look_for_watchers()
             for record in self._table.pods.values():
                 if record.row >= 0:
                     self._enter(record)
@@ -330,15 +341,18 @@ class Tracker:
             if counter is None:
                 counter = self._owned[key] = Counter(self._table.capacity, (term,))
                 self._owners[key] = 0
-                self.owned_version += 1
+                self._owned_changed()
                 self._watch(term.selector)
-                self._terms_of.clear()
             counter.add(record.row, weight * change)
             self._owners[key] += change
             if not self._owners[key]:
                 del self._owned[key], self._owners[key]
-                self.owned_version += 1
-                self._terms_of.clear()
+                self._owned_changed()
+
+    def _owned_changed(self) -> None:
+        self.owned_version += 1
+        self._terms_of.clear()
+        self._table.look_for_watchers()
 
     def _watch(self, selector: Selector) -> None:
         for requirement in selector.requirements:

@@ -11,7 +11,7 @@ from cybernetes.core.scheduling.cycle import Cycle
 from cybernetes.core.scheduling.events import ClusterEvent, is_placed, is_same
 from cybernetes.core.scheduling.interface import SCORE_MAX, SKIP, Status, unresolvable, unschedulable
 from cybernetes.core.scheduling.nodeinfo import NodeInfo
-from cybernetes.core.scheduling.podshape import PodShape, shape_key
+from cybernetes.core.scheduling.podshape import PodShape
 
 if TYPE_CHECKING:
     from cybernetes.core.scheduling.plugins.interpodaffinity import InterPodAffinity
@@ -152,7 +152,7 @@ def pod_may_help(pod: Object, event: ClusterEvent) -> bool:
         return True
     if any(subject is not None and not is_placed(subject) for subject in (event.old, event.new)):
         return False
-    terms = affinity_terms(PodShape(shape_key(pod)))
+    terms = affinity_terms(PodShape(pod))
     if any(not term.namespace_selector.is_nothing for term in (*terms.required, *terms.required_anti)):
         return True  # the namespaces are not known here
     if event.old is not None and event.new is not None:
@@ -163,7 +163,7 @@ def pod_may_help(pod: Object, event: ClusterEvent) -> bool:
         return _all_match(terms.required, event.new)
     if event.old is None or _all_match(terms.required_anti, event.old):
         return True
-    return _all_match(affinity_terms(PodShape(shape_key(event.old))).required_anti, pod)
+    return _all_match(affinity_terms(PodShape(event.old)).required_anti, pod)
 
 
 def _all_match(terms: Sequence[Term], pod: Object) -> bool:
@@ -173,7 +173,7 @@ def _all_match(terms: Sequence[Term], pod: Object) -> bool:
 def node_may_help(pod: Object, event: ClusterEvent) -> bool:
     if event.new is None:
         return False
-    terms = affinity_terms(PodShape(shape_key(pod)))
+    terms = affinity_terms(PodShape(pod))
     after = labels_of(event.new)
     if event.old is None:
         return bool(terms.required_anti) or any(term.topology_key in after for term in terms.required)

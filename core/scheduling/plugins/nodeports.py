@@ -22,7 +22,7 @@ from cybernetes.core.scheduling.interface import (
     unschedulable,
 )
 from cybernetes.core.scheduling.nodeinfo import NodeInfo, PortsInUse
-from cybernetes.core.scheduling.podshape import HostPort, PodShape, shape_key
+from cybernetes.core.scheduling.podshape import HostPort, PodShape
 
 NAME = "NodePorts"
 REFUSED = unschedulable("node(s) didn't have free ports for the requested pod ports")
@@ -61,9 +61,9 @@ def _frees_a_port(pod: Object, event: ClusterEvent) -> bool:
     if event.old is None or not is_placed(event.old):
         return False
     freed = PortsInUse()
-    for port in PodShape(shape_key(event.old)).host_ports:
+    for port in PodShape(event.old).host_ports:
         freed.add(port)
-    return _conflict(PodShape(shape_key(pod)).host_ports, freed)
+    return _conflict(PodShape(pod).host_ports, freed)
 
 
 _contract: tuple[PreFilterPlugin, FilterPlugin, ColumnFilter, EventsPlugin] = (NodePorts(),) * 4

@@ -28,7 +28,7 @@ from cybernetes.core.scheduling.interface import (
 )
 from cybernetes.core.scheduling.nodeinfo import NodeInfo
 from cybernetes.core.scheduling.nodetable import NodeTable
-from cybernetes.core.scheduling.podshape import PodShape, shape_key
+from cybernetes.core.scheduling.podshape import PodShape
 from cybernetes.core.scheduling.requests import (
     CPU,
     EPHEMERAL_STORAGE,
@@ -242,7 +242,7 @@ def _pod_frees(pod: Object, event: ClusterEvent) -> bool:
 def _node_may_fit(pod: Object, event: ClusterEvent) -> bool:
     if event.new is None:
         return False
-    shape = PodShape(shape_key(pod))
+    shape = PodShape(pod)
     after = NodeInfo(event.new).allocatable
     if after.get(PODS, 0) < 1 or any(amount > after.get(name, 0) for name, amount in shape.requests.items()):
         return False

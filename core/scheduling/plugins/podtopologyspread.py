@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from cybernetes.core.labels import Selector, SelectorError
 from cybernetes.core.objects import REPLICA_SETS, REPLICATION_CONTROLLERS, SERVICES, STATEFUL_SETS
 from cybernetes.core.scheduling.affinityterms import Term
+from cybernetes.core.scheduling.cluster import Cluster
 from cybernetes.core.scheduling.cycle import Cycle
 from cybernetes.core.scheduling.events import NODE, POD, Action, EventHint
 from cybernetes.core.scheduling.interface import (
@@ -105,14 +106,15 @@ class PodTopologySpread:
 
     # ---- the constraints of a pod
 
+    def has_template_keys(self, cluster: Cluster) -> bool:
+        """Whether pods of one shape may differ in ``template_key``."""
+        return bool(self.defaults) and any(cluster.version(gvr) for gvr in self.reads)
+
     def template_key(self, cycle: Cycle) -> object:
         """What of a pod, beside shape and labels, its constraints depend on."""
-        if cycle.shape.spread_constraints or not self.defaults:
+        if cycle.shape.spread_constraints or not self.has_template_keys(cycle.cluster):
             return None
-        cluster = cycle.cluster
-        if not any(cluster.version(gvr) for gvr in self.reads):
-            return None
-        selector = default_selector(cluster, cycle.pod, cycle.namespace, cycle.labels)
+        selector = default_selector(cycle.cluster, cycle.pod, cycle.namespace, cycle.labels)
         return None if selector.is_empty else selector
 
     def constraints(self, cycle: Cycle, action: str) -> tuple[Constraint, ...]:
