@@ -71,7 +71,7 @@ class Page(NamedTuple):
     records: Sequence[Record]
     revision: int
     more: bool
-    count: int
+    count: int  # type: ignore[assignment]  # it hides tuple.count, which nobody needs of a page
 
 
 class StoreError(Exception):

@@ -13,7 +13,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,8 @@ _BACKOFF_MIN_S = 0.01
 _BACKOFF_MAX_S = 0.1  # it is this machine: trying costs little, and everything waits
 _TAG_BITS = 64
 
+_numbers = count()  # of the clients of this process
+
 
 class RemoteStore:
     """A store process on this machine. Connects when it is first used."""
@@ -63,8 +67,10 @@ class RemoteStore:
         self._random = random or Random()
         self._timeout_s = timeout_s
         self._give_up_s = give_up_s
-        self._client = self._random.token(16)
-        self._tag = int.from_bytes(self._random.token(8), "big")
+        # Seeded alike, clients must still differ: the store ends an earlier connection of the same client.
+        number = os.getpid() << 20 | next(_numbers)
+        self._client = number.to_bytes(8, "big") + self._random.token(16)
+        self._tag = (int.from_bytes(self._random.token(8), "big") + (number << 20)) % (1 << _TAG_BITS)
         self._channel: Channel | None = None
         self._connecting: asyncio.Task[Channel] | None = None
         self._waiting_count = 0

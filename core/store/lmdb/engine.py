@@ -198,6 +198,12 @@ class LmdbEngine:
             self._write_meta({META_COMPACTED: revision})
             self.compacted = revision
 
+    def skip(self, revisions: int) -> None:
+        """Go on ``revisions`` later, with everything before compacted: for a restored store."""
+        if revisions:
+            self._write_meta({META_COMPACTED: self.revision + revisions})
+            self.compacted = self.revision = self.revision + revisions
+
     def sweep(self, changes_max: int = 2000) -> bool:
         """Remove what compaction left, looking at ``changes_max`` changes. True when there is more to do.
 

@@ -117,24 +117,29 @@ def copy(environment: lmdb.Environment, target: Path) -> None:
         raise Unavailable(f"no snapshot was written to {target}: {error}") from error
 
 
-def restore(snapshot: Path, directory: Path) -> None:
-    """Make ``directory`` a store with the content of ``snapshot``. Refuses to replace one that is there."""
+def place(snapshot: Path, directory: Path, prepare: Callable[[Path], None]) -> None:
+    """Make ``directory`` a store from a copy of ``snapshot``, on which ``prepare`` has worked (it gets its directory).
+
+    It appears whole or not at all. Raises Unavailable, also when there is a store already, and what ``prepare`` raises.
+    """
     descriptor = lock(directory)
+    new = directory / _NEW
     try:
         if (directory / DATA).exists():
             raise Unavailable(f"{directory} already holds a store; move it away first")
-        part = directory / (DATA + ".part")
-        with snapshot.open("rb") as source, part.open("wb") as file:
-            while chunk := source.read(1 << 20):
-                file.write(chunk)
-            file.flush()
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        shutil.copyfile(snapshot, new / DATA)
+        (new / DATA).chmod(0o600)
+        prepare(new)
+        with (new / DATA).open("rb") as file:
             os.fsync(file.fileno())
-        part.chmod(0o600)
-        part.replace(directory / DATA)
+        (new / DATA).replace(directory / DATA)
         sync_directory(directory)
     except OSError as error:
         raise Unavailable(f"{snapshot} was not restored: {error}") from error
     finally:
+        shutil.rmtree(new, ignore_errors=True)
         os.close(descriptor)
 
 

@@ -19,7 +19,7 @@ from cybernetes.core.store.interface import (
     Record,
     Unavailable,
 )
-from cybernetes.core.store.lmdb import files
+from cybernetes.core.store.lmdb.snapshot import restore
 from cybernetes.core.store.open import open_store
 from cybernetes.core.store.remote import RemoteStore
 from cybernetes.core.store.sharedrevision import SharedRevision, path_of
@@ -243,7 +243,7 @@ async def test_an_older_state_ends_the_watches_that_are_ahead(
     assert [event.record.mod_revision for event in await anext(watch)] == [2, 3]
     await server.stop()
     (tmp_path / "store").rename(tmp_path / "old")
-    files.restore(tmp_path / "snapshot", tmp_path / "store")
+    restore(tmp_path / "snapshot", tmp_path / "store", skipped_revisions=0)
     await server.start()
     with pytest.raises(FutureRevision):
         await anext(watch)

@@ -13,6 +13,7 @@ import pytest
 from cybernetes.core.store.interface import Compacted, Conflict, Damaged, Delete, EventKind, Put, Unavailable
 from cybernetes.core.store.lmdb import files
 from cybernetes.core.store.lmdb.engine import LmdbEngine
+from cybernetes.core.store.lmdb.snapshot import SKIPPED_REVISIONS, restore
 
 SMALL = 1 << 20
 
@@ -181,7 +182,7 @@ def test_snapshot_and_restore(tmp_path: Path) -> None:
         stop.set()
         thread.join()
     assert not failures
-    files.restore(tmp_path / "snapshot", tmp_path / "restored")
+    restore(tmp_path / "snapshot", tmp_path / "restored", skipped_revisions=0)
     restored = LmdbEngine(tmp_path / "restored")
     revision = restored.revision
     assert 201 <= revision <= 401
@@ -189,9 +190,38 @@ def test_snapshot_and_restore(tmp_path: Path) -> None:
     restored.close()
     engine.close()
     with pytest.raises(Unavailable, match="already holds a store"):
-        files.restore(tmp_path / "snapshot", tmp_path / "restored")
+        restore(tmp_path / "snapshot", tmp_path / "restored")
     with pytest.raises(Unavailable):
-        files.restore(tmp_path / "no snapshot", tmp_path / "elsewhere")
+        restore(tmp_path / "no snapshot", tmp_path / "elsewhere")
+
+
+def test_a_restored_store_goes_on_far_ahead(engine: LmdbEngine, tmp_path: Path) -> None:
+    engine.commit([Put(b"a", b"1", 0), Put(b"b", b"1", 0), Put(b"a", b"2", None)])
+    engine.snapshot(tmp_path / "snapshot")
+    revision = restore(tmp_path / "snapshot", tmp_path / "restored")
+    assert revision == 4 + SKIPPED_REVISIONS
+    restored = LmdbEngine(tmp_path / "restored")
+    assert restored.revision == restored.compacted == revision
+    assert restored.range(b"", b"").records == engine.range(b"", b"").records
+    with pytest.raises(Compacted):
+        restored.events(4, limit=1)
+    while restored.sweep(1):
+        pass
+    assert changes_count(restored) == (2, 2)
+    assert restored.commit([Put(b"a", b"3", 4)])[0][0].mod_revision == revision + 1
+    assert len(restored.events(revision, limit=9)) == 1
+    restored.close()
+    again = LmdbEngine(tmp_path / "restored")
+    assert again.revision == revision + 1
+    assert again.get(b"a").version == 3
+    again.close()
+
+
+def test_what_is_no_snapshot_is_not_restored(tmp_path: Path) -> None:
+    (tmp_path / "snapshot").write_bytes(b"nothing of the kind" * 1000)
+    with pytest.raises(Damaged):
+        restore(tmp_path / "snapshot", tmp_path / "restored")
+    assert [path.name for path in (tmp_path / "restored").iterdir()] == ["in-use"]
 
 
 def test_a_snapshot_that_cannot_be_written_leaves_nothing(engine: LmdbEngine, tmp_path: Path) -> None:
