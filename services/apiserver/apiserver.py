@@ -42,6 +42,7 @@ from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.bootstrap import bootstrap
 from cybernetes.services.apiserver.call import Call
 from cybernetes.services.apiserver.chain import Chain
+from cybernetes.services.apiserver.expiry import EVENT_TTL_S, Expiry
 from cybernetes.services.apiserver.following import Following, NodeAuthorization, TokenForgetting
 from cybernetes.services.apiserver.health import Health
 from cybernetes.services.apiserver.inflight import InFlight
@@ -52,6 +53,7 @@ from cybernetes.services.apiserver.server import HttpServer, Limits
 from cybernetes.services.apiserver.storage import Reader, Storage
 from cybernetes.services.apiserver.subresources import table
 from cybernetes.services.apiserver.subresources.streams import Nodes
+from cybernetes.services.common.component import Tasks
 from cybernetes.services.common.metrics import CONTENT_TYPE, Metrics, process_metrics
 
 log = logging.getLogger(__name__)
@@ -106,6 +108,7 @@ class Config:
     #: Where nodes that are in network namespaces of their own have their sockets (see ``streams.Nodes``).
     kubelet_sockets: Path | None = None
     stop_grace_s: float = 5.0
+    event_ttl_s: float = EVENT_TTL_S
 
 
 class ApiServer:
@@ -192,6 +195,8 @@ class ApiServer:
         special = table.special(self.rbac, self.authentication, issuer, service_accounts, nodes)
         self.chain = Chain(self.backend, Routes(special), self.authentication, pages, in_flight, self._observe)
         self.http = HttpServer(self.chain.serve, self.chain.describe, clock, config.limits)
+        self._tasks = Tasks("apiserver", on_failure)
+        self._expiry = Expiry(self.storage, clock, self._tasks.spawn, config.event_ttl_s)
         self._is_started = False
 
     async def start(self) -> None:
@@ -206,6 +211,7 @@ class ApiServer:
         self.health.add("informer-sync", _is_healthy, paths=("/readyz",))
         self.health.add("shutdown", self._is_not_stopping, paths=("/readyz",))
         await self.allocator.repair(self.backend)
+        self._expiry.start()
         for listener in self._listeners:
             context = listener.tls.context() if listener.tls is not None else None
             self.ports.append(await self.http.listen(listener.host, listener.port, context))
@@ -226,6 +232,8 @@ class ApiServer:
             await self.http.stop(self.config.stop_grace_s)
         self._roles.stop()
         self._nodes.stop()
+        self._expiry.stop()
+        await self._tasks.cancel()
         await self.storage.stop()
 
     def _external_address(self) -> str:
