@@ -1,11 +1,9 @@
-import json
 import re
 
 import kubernetes
 import pytest
 
 from cybernetes.core.api import openapi
-from cybernetes.core.api.documents import Documents
 from cybernetes.core.api.registry import Registry, builtin, builtin_resources
 from cybernetes.core.api.resource import Resource
 from cybernetes.core.objects import Gvr
@@ -140,7 +138,6 @@ def test_the_index_names_every_document_with_its_hash():
 @pytest.mark.parametrize("name", ["apis/nope/v1", "api/v2", "", "apis/apps/v1/", "nope", "apis/nope"])
 def test_unknown_documents(name):
     assert openapi.v3(builtin(), name) is None
-    assert Documents(builtin()).openapi_v3(name) is None
 
 
 def crontabs():
@@ -163,23 +160,10 @@ def test_custom_resources():
     assert "com.example.stable.v1.CronTab" in document["components"]["schemas"]
 
 
-def test_documents_are_made_once_and_again_after_a_change():
+def test_what_has_not_changed_keeps_its_hash():
     registry = Registry(builtin_resources())
-    documents = Documents(registry, define)
-    first = documents.openapi_v3_index()
-    assert documents.openapi_v3_index() is first
-    assert documents.openapi_v3("api/v1").data is documents.openapi_v3("api/v1").data
-    url = json.loads(first.data)["paths"]["api/v1"]["serverRelativeURL"]
-    assert url.endswith(documents.openapi_v3("api/v1").hash)
-    groups = documents.groups()
+    first = openapi.v3_index(registry)["paths"]
     registry.add(crontabs())
-    assert documents.groups() != groups
-    changed = json.loads(documents.openapi_v3_index().data)["paths"]
-    assert "apis/stable.example.com/v1" in changed
-    assert changed["api/v1"]["serverRelativeURL"] == url, "what has not changed keeps its hash"
-    assert documents.group("stable.example.com") is not None
-    assert documents.group("nope") is None
-    assert documents.resources("stable.example.com", "v1") is not None
-    assert documents.resources("stable.example.com", "v2") is None
-    assert json.loads(documents.aggregated("/apis").data)["items"][-1]["metadata"] == {"name": "stable.example.com"}
-    assert json.loads(documents.openapi_v2().data)["swagger"] == "2.0"
+    second = openapi.v3_index(registry)["paths"]
+    assert "apis/stable.example.com/v1" in second
+    assert second["api/v1"] == first["api/v1"]
