@@ -9,9 +9,10 @@ import asyncio
 import errno
 import ipaddress
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from cybernetes.core.api.registry import builtin
 from cybernetes.core.auth.keys import Key
 from cybernetes.core.auth.user import User
 from cybernetes.core.client.factory import InformerFactory
@@ -24,13 +25,14 @@ from cybernetes.core.store.interface import Store, StoreError
 from cybernetes.core.store.open import open_store
 from cybernetes.services.apiserver.apiserver import ApiServer, Config, Listener, Tls
 from cybernetes.services.cli import roles
+from cybernetes.services.cli.addresses import host_addresses, node_names
 from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
 from cybernetes.services.cli.pki import Pki, server_context
 from cybernetes.services.cli.roles import DNS_USER
-from cybernetes.services.cli.up import node_names
+from cybernetes.services.common import kubeconfig
 from cybernetes.services.common.directclient import DirectClient
+from cybernetes.services.common.relay import Relay
 from cybernetes.services.common.runner import Process, StartFailure
-from cybernetes.services.kubelet.network import internal_addresses
 
 MASTERS = "system:masters"
 PROXY_USER = "system:kube-proxy"
@@ -46,30 +48,49 @@ class ControlPlane:
         self.options = options
         self.clock: Clock = SystemClock()
         self.random = Random(options.seed)
-        self.server: ApiServer
+        #: None where the API server is another process: then the way in is HTTPS.
+        self.server: ApiServer | None = None
+        self._pki: Pki | None = None
 
     @property
     def url(self) -> str:
         host = self.options.bind_address
-        if host in ("0.0.0.0", "::"):
-            host = "127.0.0.1"
-        return f"https://{f'[{host}]' if ':' in host else host}:{self.options.port}"
+        return _url("127.0.0.1" if host in ("0.0.0.0", "::") else host, self.options.port)
+
+    @property
+    def pki(self) -> Pki:
+        if self._pki is None:
+            self._pki = Pki(self.data, self.options, self.clock, self.random)
+        return self._pki
 
     def client(self, user: str, *groups: str, agent: str = "") -> Client:
-        return DirectClient(self.server, User(user, "", (*groups, "system:authenticated"), {}), agent or user)
+        """As ``user``: straight into our own API server, or by a certificate to the one that runs elsewhere."""
+        if self.server is not None:
+            return DirectClient(self.server, User(user, "", (*groups, "system:authenticated"), {}), agent or user)
+        pair = self.pki.component(user.replace(":", "-"), user, groups)
+        connection = kubeconfig.Connection(
+            server=self.url,
+            certificate_authority=self.pki.authority.certificate,
+            client_certificate=pair.certificate,
+            client_key=pair.key,
+        )
+        client = connection.client(random=self.random, user_agent=agent or user)
+        self.process.at_the_end(client.close)
+        return client
 
     async def start_api_server(self) -> None:
         """Raises StartFailure for what the user can mend: a taken port, an address that is not ours."""
         options = self.options
-        addresses = internal_addresses(options.pod_cidr.split(","))
-        pki = await asyncio.to_thread(self._make_certificates, addresses)
+        addresses = host_addresses(options)
+        await asyncio.to_thread(self._make_certificates, addresses)
+        pki = self.pki
         await self.process.wait_for("store")
         store = self._open_store()
         tls = Tls(pki.path("apiserver.crt"), pki.path("apiserver.key"), pki.path("ca.crt"))
         hosts = [options.bind_address]
         if ipaddress.ip_address(options.bind_address).is_loopback:
-            hosts += [address for address in addresses if not options.is_simulated and not options.rootless]
-        self.server = ApiServer(
+            hosts += [address for address in addresses if not options.rootless and not options.is_simulated]
+        server = ApiServer(
             store,
             self.clock,
             self.random,
@@ -80,27 +101,32 @@ class ControlPlane:
                 advertise_port=options.port,
                 service_account_keys=[Key(pki.service_account_key())],
                 kubelet_tls=self._kubelet_context(pki),
+                kubelet_sockets=self.data.path / "nodes" if options.rootless else None,
             ),
             on_failure=self.process.failed,
         )
         try:
-            await self.process.start(self.server)
+            await self.process.start(server)
         except StoreError as error:
             raise StartFailure(str(error)) from error
         except (OSError, ssl.SSLError) as error:
             raise StartFailure(_listen_failure(error, options)) from error
+        self.server = server
+        if options.rootless:
+            own = (options.bind_address, options.port)
+            await self.process.start(Relay(self.data.path / "apiserver.sock", own, self.process.failed))
         self.process.component_ready("apiserver", self.url)
 
-    def _make_certificates(self, addresses: tuple[str, ...]) -> Pki:
-        pki = Pki(self.data, self.options, self.clock, self.random)
+    def _make_certificates(self, addresses: tuple[str, ...]) -> None:
+        pki = self.pki
         pki.serving([self.options.bind_address, *addresses])
         pki.kubelet_client()
         pki.service_account_key()
         pki.write_admin_kubeconfig(self.url)
         for name in node_names(self.options) if not self.options.is_simulated else ():
             pki.node_serving(name, [*addresses, self.options.bind_address])
-            pki.write_node_kubeconfigs(name, self.url, {"proxy": PROXY_USER, "dns": DNS_USER})
-        return pki
+            server = _url(addresses[0], self.options.port) if self.options.rootless else self.url
+            pki.write_node_kubeconfigs(name, server, {"proxy": PROXY_USER, "dns": DNS_USER})
 
     def _kubelet_context(self, pki: Pki) -> ssl.SSLContext:
         """How kubelets are called: they know our certificate, we know their authority."""
@@ -122,16 +148,15 @@ class ControlPlane:
     async def start_controllers(self, informers: InformerFactory) -> None:
         from cybernetes.services.controllers.manager import ControllerManager
 
-        pki = Pki(self.data, self.options, self.clock, self.random)
         manager = ControllerManager(
             self.client("system:kube-controller-manager", agent="kube-controller-manager"),
             self.clock,
             self.random,
             settings=Settings(
                 cluster_cidrs=tuple(self.options.pod_cidr.split(",")),
-                root_ca=pki.authority.certificate.decode(),
-                signer_certificate=pki.authority.certificate,
-                signer_key=pki.authority.pair.key,
+                root_ca=self.pki.authority.certificate.decode(),
+                signer_certificate=self.pki.authority.certificate,
+                signer_key=self.pki.authority.pair.key,
                 resources=self._resources,
             ),
             informers=informers,
@@ -148,7 +173,7 @@ class ControlPlane:
         """What the garbage collector and namespace deletion go through: everything that is kept and can be deleted."""
         return [
             (resource.gvr, resource.kind, resource.is_namespaced)
-            for resource in self.server.registry.all()
+            for resource in builtin().all()
             if resource.is_stored and resource.storage in (None, resource.gvr) and "delete" in resource.verbs
         ]
 
@@ -196,10 +221,9 @@ class ControlPlane:
 
     def _simulated_kubelet_context(self) -> ssl.SSLContext:
         """One server answers for all simulated nodes."""
-        pki = Pki(self.data, self.options, self.clock, self.random)
-        pki.node_serving("simulated", [self.options.bind_address])
+        self.pki.node_serving("simulated", [self.options.bind_address])
         folder = self.data.node("simulated")
-        return server_context(folder / "kubelet.crt", folder / "kubelet.key", pki.path("ca.crt"))
+        return server_context(folder / "kubelet.crt", folder / "kubelet.key", self.pki.path("ca.crt"))
 
     async def wait_for_nodes(self, informers: InformerFactory) -> None:
         """Tell the supervisor once every node that was asked for is Ready."""
@@ -219,6 +243,10 @@ class ControlPlane:
         self.process.say(f"nodes-ready {self.options.nodes} Ready")
 
 
+def _url(host: str, port: int) -> str:
+    return f"https://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def _listen_failure(error: OSError | ssl.SSLError, options: ClusterOptions) -> str:
     where = f"{options.bind_address} port {options.port}"
     if isinstance(error, ssl.SSLError):
@@ -232,7 +260,7 @@ def _listen_failure(error: OSError | ssl.SSLError, options: ClusterOptions) -> s
     return f"cannot listen on {where}: {error}"
 
 
-def starter(data: DataDirectory, options: ClusterOptions) -> Callable[[Process], object]:
+def starter(data: DataDirectory, options: ClusterOptions) -> Callable[[Process], Awaitable[None]]:
     """What ``cybernetes control-plane`` runs."""
 
     async def start(process: Process) -> None:
@@ -248,6 +276,21 @@ def starter(data: DataDirectory, options: ClusterOptions) -> Callable[[Process],
         if options.is_simulated and "kubelet" not in options.without:
             await plane.start_simulated_nodes(informers)
         informers.start()
-        process.background(plane.wait_for_nodes(informers))
+        process.background(plane.wait_for_nodes(informers), "wait for nodes")
+
+    return start
+
+
+def alone(data: DataDirectory, options: ClusterOptions, part: str) -> Callable[[Process], Awaitable[None]]:
+    """What ``cybernetes scheduler`` and ``cybernetes controller-manager`` run: one part, over HTTPS."""
+
+    async def start(process: Process) -> None:
+        plane = ControlPlane(process, data, options)
+        informers = plane.informers()
+        if part == "scheduler":
+            await plane.start_scheduler(informers)
+        else:
+            await plane.start_controllers(informers)
+        informers.start()
 
     return start

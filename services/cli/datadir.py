@@ -15,8 +15,9 @@ import fcntl
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from cybernetes.services.cli.failure import CommandError
 
@@ -43,8 +44,6 @@ class ClusterOptions:
     seed: int | None = None
     #: True where the node lives in a user namespace of its own because we are not root.
     rootless: bool = False
-    node_addresses: tuple[str, ...] = ()
-    extra: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_simulated(self) -> bool:
@@ -153,7 +152,7 @@ class DataDirectory:
         except FileNotFoundError:
             raise CommandError(f"there is no cluster in {self.path}: start one with `cybernetes up`") from None
         known = {item.name for item in fields(ClusterOptions)}
-        values = {
+        values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in found.items() if name in known
         }
         return ClusterOptions(**values)

@@ -55,9 +55,9 @@ def _status(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
 
 
-def _kubectl(parser: argparse.ArgumentParser) -> None:
+def _passed_on(parser: argparse.ArgumentParser) -> None:
     _data_dir(parser)
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what kubectl is given")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="the command's own arguments")
 
 
 def _part(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +75,8 @@ COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] 
     "up": ("up", "start a cluster", _up),
     "down": ("down", "stop it", _down),
     "status": ("status", "say how it is", _status),
-    "kubectl": ("kubectl", "the real kubectl, pointed at this cluster", _kubectl),
+    "kubectl": ("kubectl", "the real kubectl, pointed at this cluster", _passed_on),
+    "shell": ("shell", "a command where the node is (needed without root only)", _passed_on),
     "store": ("parts", "run the store alone", _part),
     "apiserver": ("parts", "run the API server alone", _part),
     "scheduler": ("parts", "run the scheduler alone", _part),
@@ -99,9 +100,18 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _parse(given: list[str]) -> argparse.Namespace:
+    """What argparse makes of it; but what follows ``kubectl`` and ``shell`` is theirs, options included."""
+    if given[:1] in (["kubectl"], ["shell"]):
+        own = 3 if given[1:2] == ["--data-dir"] else 1
+        options = parser().parse_args(given[:own])
+        options.arguments = given[own:]
+        return options
+    return parser().parse_args(given)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(given)
+    options = _parse(list(sys.argv[1:] if arguments is None else arguments))
     module = importlib.import_module(f"cybernetes.services.cli.{COMMANDS[options.command][0]}")
     try:
         code: int = module.run(options)

@@ -7,7 +7,7 @@ host then: pods reach the API server through ``api.sock``, the API server reache
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import os
 import shutil
 import socket
 from collections.abc import Awaitable, Callable
@@ -15,21 +15,18 @@ from collections.abc import Awaitable, Callable
 from cybernetes.core.client.factory import InformerFactory
 from cybernetes.core.client.interface import Client
 from cybernetes.core.clock import Clock, Random, SystemClock
+from cybernetes.services.cli.addresses import cluster_dns, node_addresses, node_names, pod_cidrs
 from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
 from cybernetes.services.cli.pki import server_context
-from cybernetes.services.cli.up import node_names
 from cybernetes.services.common import kubeconfig, userns
 from cybernetes.services.common.relay import Relay
 from cybernetes.services.common.runner import Process, StartFailure
 from cybernetes.services.kubelet.cgroups import Cgroups
 from cybernetes.services.kubelet.hostports import ForwardedHostPorts
-from cybernetes.services.kubelet.network import PodNetwork, internal_addresses
+from cybernetes.services.kubelet.network import PodNetwork
 from cybernetes.services.kubelet.runtimes.interface import Runtime, RuntimeFailure
 from cybernetes.services.kubelet.volumes.mounts import mounts_below, unmount
 
-#: The tenth address of the service CIDR, as everywhere.
-DNS_INDEX = 10
-NODE_CIDR_MASK = {4: 24, 6: 64}
 KUBELET_PORT = 10250
 
 
@@ -43,7 +40,8 @@ class Node:
         self.folder = data.node(name)
         self.clock: Clock = SystemClock()
         self.random = Random(options.seed)
-        self.pod_cidrs = self._pod_cidrs()
+        self.pod_cidrs = pod_cidrs(options, name)
+        self.addresses = node_addresses(options, name)
         # The cluster in the usual place has the usual names; others on this machine must not meet it.
         tag = "0" if data.is_default else data.identity[:6]
         self.proxy_interface = "cyb-proxy" if data.is_default else f"cyb-p{tag}"
@@ -52,25 +50,6 @@ class Node:
             cluster_cidrs=[*options.pod_cidr.split(","), *options.service_cidr.split(",")],
             host_ports=ForwardedHostPorts(),
         )
-
-    def _pod_cidrs(self) -> list[str]:
-        """The node's own part of the cluster's pod CIDRs: the first node the first part."""
-        number = node_names(self.options).index(self.name)
-        found = []
-        for cidr in self.options.pod_cidr.split(","):
-            network = ipaddress.ip_network(cidr)
-            mask = max(NODE_CIDR_MASK[network.version], network.prefixlen)
-            size = 1 << (network.max_prefixlen - mask)
-            found.append(f"{network.network_address + number * size}/{mask}")
-        return found
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        return internal_addresses(self.pod_cidrs)
-
-    @property
-    def cluster_dns(self) -> str:
-        return str(ipaddress.ip_network(self.options.service_cidr.split(",")[0])[DNS_INDEX])
 
     @property
     def cgroup_parent(self) -> str:
@@ -111,6 +90,7 @@ class Node:
         return KUBELET_PORT
 
     async def start(self, process: Process) -> None:
+        (self.folder / "pid").write_text(f"{os.getpid()}\n")
         await process.wait_for("control-plane")
         try:
             await self.network.configure(self.pod_cidrs)
@@ -162,7 +142,7 @@ class Node:
             addresses=self.addresses,
             kubelet_port=self._kubelet_port(),
             tls=server_context(self.folder / "kubelet.crt", self.folder / "kubelet.key", self.data.pki / "ca.crt"),
-            cluster_dns=[self.cluster_dns],
+            cluster_dns=[cluster_dns(self.options)],
             cluster_domain=self.options.cluster_domain,
             pod_cidrs=self.pod_cidrs,
             on_failure=process.failed,
@@ -181,13 +161,13 @@ class Node:
             self.random,
             node_name=self.name,
             addresses=self.network.gateways,
-            cluster_ip=self.cluster_dns,
+            cluster_ip=cluster_dns(self.options),
             zone=self.options.cluster_domain,
             networks=self.options.pod_cidr.split(","),
             on_failure=process.failed,
         )
         await process.start(server)
-        process.component_ready("dns", f"{self.cluster_dns} for {self.options.cluster_domain}")
+        process.component_ready("dns", f"{cluster_dns(self.options)} for {self.options.cluster_domain}")
 
     async def _join_host(self, process: Process) -> None:
         host = self.addresses[0]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 from cybernetes.services.cli.datadir import DataDirectory
-from cybernetes.services.cli.failure import UsageError
+from cybernetes.services.cli.failure import CommandError, UsageError
 from cybernetes.services.common.runner import Process, StartFailure, run_process
+
+NODE_PARTS = ("kubelet", "proxy", "dns")
+CONTROL_PARTS = ("scheduler", "controller-manager")
 
 
 def run(given: argparse.Namespace) -> int:
@@ -14,17 +18,27 @@ def run(given: argparse.Namespace) -> int:
     if given.command == "store":
         return run_process(given.ready_fd, lambda process: _store(process, data))
     options = data.load_options()
-    if given.command == "control-plane":
-        from cybernetes.services.cli.control_plane import starter
+    if given.command in ("node", *NODE_PARTS):
+        from cybernetes.services.cli import node
+        from cybernetes.services.cli.addresses import node_names
 
-        return run_process(given.ready_fd, starter(data, options))
-    if given.command == "node":
-        from cybernetes.services.cli.node import starter as node_starter
-        from cybernetes.services.cli.up import node_names
-
+        if given.command in NODE_PARTS:
+            options = replace(options, without=tuple(part for part in NODE_PARTS if part != given.command))
         name = given.name or node_names(options)[0]
-        return run_process(given.ready_fd, node_starter(data, options, name))
-    raise UsageError(f"no such part: {given.command}")
+        if name not in node_names(options):
+            raise UsageError(f"--name: this cluster has {', '.join(node_names(options))}, no {name}")
+        try:
+            return run_process(given.ready_fd, node.starter(data, options, name))
+        except StartFailure as failure:
+            raise CommandError(str(failure)) from None
+    from cybernetes.services.cli import control_plane
+
+    if given.command == "control-plane":
+        return run_process(given.ready_fd, control_plane.starter(data, options))
+    if given.command == "apiserver":
+        options = replace(options, without=(*CONTROL_PARTS, "kubelet"))
+        return run_process(given.ready_fd, control_plane.starter(data, options))
+    return run_process(given.ready_fd, control_plane.alone(data, options, given.command))
 
 
 async def _store(process: Process, data: DataDirectory) -> None:

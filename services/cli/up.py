@@ -120,16 +120,11 @@ def parts(data: DataDirectory, options: ClusterOptions) -> list[Part]:
         found.append(Part("store", ("store", *here), data.logs / "store.log"))
     found.append(Part("control-plane", ("control-plane", *here), data.logs / "control-plane.log"))
     if not options.is_simulated:
+        from cybernetes.services.cli.addresses import node_names  # brings the network in, which only real nodes have
+
         for name in node_names(options):
             found.append(Part(f"node-{name}", ("node", *here, "--name", name), data.logs / f"node-{name}.log"))
     return found
-
-
-def node_names(options: ClusterOptions) -> list[str]:
-    """One node carries the machine's name; several, and simulated ones, are numbered."""
-    if options.nodes == 1 and not options.is_simulated:
-        return [os.uname().nodename.lower()]
-    return [f"node-{number}" for number in range(1, options.nodes + 1)]
 
 
 def _serve(

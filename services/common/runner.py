@@ -85,9 +85,9 @@ class Process:
         self._components.append(component)
         await component.start()
 
-    def background(self, work: Coroutine[Any, Any, None], name: str = "") -> None:
+    def background(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Do ``work`` beside the components; a failure of it ends the process."""
-        self._tasks.spawn(work, name or work.__qualname__)
+        self._tasks.spawn(work, name)
 
     def at_the_end(self, work: Callable[[], Awaitable[None]], *, only_final: bool = False) -> None:
         """Do ``work`` after the components have stopped; with ``only_final`` not when another start will go on."""
@@ -113,7 +113,8 @@ class Process:
         starting = asyncio.ensure_future(start(self))
         code = 1
         try:
-            await asyncio.wait([starting, self._ended], return_when=asyncio.FIRST_COMPLETED)
+            waited: list[asyncio.Future[Any]] = [starting, self._ended]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
                 self.say("ready")

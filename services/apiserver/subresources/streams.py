@@ -18,8 +18,8 @@ from cybernetes.core.objects import NODES, Object
 from cybernetes.services.apiserver.authentication import TOKEN_PROTOCOL
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Call, Stream
+from cybernetes.services.apiserver.exchange import Exchange
 from cybernetes.services.apiserver.http1 import HttpRequest
-from cybernetes.services.apiserver.server import Exchange
 from cybernetes.services.apiserver.upstream import Head, Pipe, Upstream, UpstreamError
 
 Handler = Callable[[Backend, Call], Awaitable[Stream]]

@@ -21,7 +21,7 @@ import orjson
 
 from cybernetes.core.clock import Clock
 from cybernetes.core.kubelet.observed import ContainerState, ContainerStatus, SandboxStatus
-from cybernetes.services.kubelet.cgroups import Cgroups, lowest_oom_score
+from cybernetes.services.kubelet.cgroups import PERIOD_US, Cgroups, lowest_oom_score, quota_us, shares
 from cybernetes.services.kubelet.network import NetworkFailure, PodNetwork
 from cybernetes.services.kubelet.portforward import SocketStream, connect_in_pod
 from cybernetes.services.kubelet.runtimes.collect import collect
@@ -352,9 +352,9 @@ class DockerRuntime:
             "update_container",
             container_id,
             reason="RunContainerError",
-            cpu_shares=configs.shares(cpu_request_milli),
-            cpu_period=configs.PERIOD_US,
-            cpu_quota=configs.quota_us(cpu_limit_milli),
+            cpu_shares=shares(cpu_request_milli),
+            cpu_period=PERIOD_US,
+            cpu_quota=quota_us(cpu_limit_milli),
             mem_limit=memory_limit or -1,
             memswap_limit=memory_limit or -1,
         )
@@ -415,7 +415,10 @@ class DockerRuntime:
             return None
 
     async def pull_image(self, image: str, credentials: Sequence[tuple[str, str]] = ()) -> str:
-        tries = [{"username": user, "password": password} for user, password in credentials] or [None]
+        tries: list[dict[str, str] | None] = [
+            {"username": user, "password": password} for user, password in credentials
+        ]
+        tries = tries or [None]
         for number, login in enumerate(tries):
             try:
                 await self._call("pull", image, auth_config=login, reason="ErrImagePull")

@@ -48,7 +48,12 @@ class Container:
             self._finish()
             on_end(self)
             return
-        self._watcher.when_ended(lambda: (self._finish(), on_end(self))[1])
+
+        def ended() -> None:
+            self._finish()
+            on_end(self)
+
+        self._watcher.when_ended(ended)
 
     def _finish(self) -> None:
         """Take the exit code that the watcher left, or say that nobody knows it."""

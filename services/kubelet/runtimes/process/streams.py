@@ -139,18 +139,22 @@ async def _read_to_end(descriptor: int) -> str:
     """The shim's report: empty when the program was started. A closed pipe is noticed without a thread waiting."""
     loop = asyncio.get_running_loop()
     os.set_blocking(descriptor, False)
+    readable = asyncio.Event()
     received = b""
-    while True:
-        readable = loop.create_future()
-        loop.add_reader(descriptor, lambda future=readable: future.done() or future.set_result(None))
-        try:
-            await readable
-        finally:
-            loop.remove_reader(descriptor)
-        data = os.read(descriptor, 4096)
-        if not data:
-            return received.decode(errors="replace")
-        received += data
+    loop.add_reader(descriptor, readable.set)
+    try:
+        while True:
+            await readable.wait()
+            readable.clear()
+            try:
+                data = os.read(descriptor, 4096)
+            except BlockingIOError:
+                continue
+            if not data:
+                return received.decode(errors="replace")
+            received += data
+    finally:
+        loop.remove_reader(descriptor)
 
 
 async def connect_in(folder: Path, name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
