@@ -25,8 +25,8 @@ from cybernetes.core.store.cached import Cached, Selection
 from cybernetes.core.store.dispatch import OnEnd, Sink, Watcher
 from cybernetes.core.store.interface import Compacted
 from cybernetes.core.store.watchcache import WatchCache
+from cybernetes.services.apiserver.exchange import Exchange
 from cybernetes.services.apiserver.request import is_true
-from cybernetes.services.apiserver.server import Exchange
 
 Query = Mapping[str, list[str]]
 

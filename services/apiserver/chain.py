@@ -26,6 +26,7 @@ from cybernetes.services.apiserver import negotiation
 from cybernetes.services.apiserver.authentication import Authentication, impersonated
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Answer, Call, Document, Item, Items, Query, Stream, Watching
+from cybernetes.services.apiserver.exchange import Exchange
 from cybernetes.services.apiserver.handlers import watch as watching
 from cybernetes.services.apiserver.http1 import HttpRequest, Malformed
 from cybernetes.services.apiserver.inflight import InFlight
@@ -34,7 +35,6 @@ from cybernetes.services.apiserver.nonresource import Pages
 from cybernetes.services.apiserver.request import RequestInfo, is_true, parse_info, parse_query, split_target
 from cybernetes.services.apiserver.response import Shape, document_bytes, gzipped, item_bytes, list_slices
 from cybernetes.services.apiserver.routes import LONG_RUNNING_SUBRESOURCES, LONG_RUNNING_VERBS, Routes
-from cybernetes.services.apiserver.server import Exchange
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from cybernetes.core.api.registry import Registry
 from cybernetes.core.auth import tokens
 from cybernetes.core.auth.user import User
 from cybernetes.services.apiserver import negotiation
+from cybernetes.services.apiserver.exchange import Exchange
 from cybernetes.services.apiserver.health import Health
 from cybernetes.services.apiserver.negotiation import Form
 from cybernetes.services.apiserver.response import yaml_bytes
-from cybernetes.services.apiserver.server import Exchange
 
 #: The Kubernetes that we are: clients compare it with their own.
 MAJOR, MINOR = "1", "36"

@@ -27,10 +27,10 @@ from cybernetes.core.store.dispatch import Watcher
 from cybernetes.core.store.interface import Compacted, StoreError
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Call, Watching
+from cybernetes.services.apiserver.exchange import Exchange
 from cybernetes.services.apiserver.handlers.read import check_list_options, selection_of
 from cybernetes.services.apiserver.objectmeta import parse_revision
 from cybernetes.services.apiserver.response import SLICE_BYTES, Shape, partial, tables
-from cybernetes.services.apiserver.server import Exchange
 
 #: A watch without a timeout of its own ends after half an hour to an hour, so that load spreads over servers again.
 _TIMEOUT_S_MIN = 1800.0

@@ -21,7 +21,7 @@ from cybernetes.core.objects import ENDPOINT_SLICES, PODS, SERVICES, Object
 from cybernetes.core.store.cached import Selection
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Call, Stream
-from cybernetes.services.apiserver.server import Exchange
+from cybernetes.services.apiserver.exchange import Exchange
 from cybernetes.services.apiserver.subresources.streams import HOP_BY_HOP, Nodes, forwarded, upgrade
 from cybernetes.services.apiserver.upstream import Head, Upstream, UpstreamError
 

@@ -145,7 +145,7 @@ def _field_requirements(selector: Object) -> tuple[tuple[str, str, str], ...]:
     found: list[tuple[str, str, str]] = []
     for each in selector.get("requirements") or ():
         values = each.get("values") or ()
-        operator = {"In": "=", "NotIn": "!="}.get(each.get("operator") or "")
+        values = list(each.get("values") or ())
         if operator and len(values) == 1:
             found.append((each.get("key") or "", operator, values[0]))
     if not found and selector.get("rawSelector"):

@@ -1,0 +1,121 @@
+"""One HTTP request and its answer: whole, in pieces, written by callbacks, or an upgrade."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from cybernetes.services.apiserver.http1 import HttpRequest
+
+if TYPE_CHECKING:
+    from cybernetes.services.apiserver.server import Connection
+
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus if status >= 200
+}
+
+
+def status_line(code: int) -> bytes:
+    """The first line of an answer."""
+    return _STATUS_LINES.get(code) or b"HTTP/1.1 %d Status\r\n" % code
+
+
+class Exchange:
+    """One request and its answer. Exactly one of ``respond``, ``start`` … ``finish`` and ``upgrade`` is used."""
+
+    __slots__ = (
+        "_chunked",
+        "connection",
+        "finish_work",
+        "has_started",
+        "is_finished",
+        "is_overdue",
+        "on_close",
+        "request",
+    )
+
+    def __init__(self, connection: Connection, request: HttpRequest) -> None:
+        self.connection = connection
+        self.request = request
+        self.has_started = False
+        self.is_finished = False
+        self._chunked = False
+        #: True: the work goes on when the client has gone (a write that allocates first and stores later).
+        self.finish_work = False
+        #: True: its time was over before an answer began, and its task has been cancelled.
+        self.is_overdue = False
+        #: Set by ``detach``: called when the peer goes away or the server stops.
+        self.on_close: Callable[[], None] | None = None
+
+    def respond(self, code: int, headers: bytes, body: bytes) -> None:
+        """The whole answer. ``headers`` are complete lines, each with its CRLF, without length and date."""
+        self.has_started = self.is_finished = True
+        connection = self.connection
+        head = b"%b%b%bContent-Length: %d\r\n%b\r\n" % (
+            status_line(code),
+            headers,
+            connection.server.date_header(),
+            len(body),
+            b"" if connection.keeps_open(self.request) else b"Connection: close\r\n",
+        )
+        if self.request.method == "HEAD" or code == 304:
+            body = b""
+        if len(body) < 65536:
+            connection.transport.write(head + body)
+        else:
+            connection.transport.writelines((head, body))
+
+    def start(self, code: int, headers: bytes) -> None:
+        """The head of an answer whose body follows in pieces."""
+        self.has_started = True
+        connection = self.connection
+        self._chunked = self.request.method != "HEAD"
+        head = b"%b%b%bTransfer-Encoding: chunked\r\n%b\r\n" % (
+            status_line(code),
+            headers,
+            connection.server.date_header(),
+            b"" if connection.keeps_open(self.request) else b"Connection: close\r\n",
+        )
+        connection.transport.write(head)
+
+    def write(self, data: bytes) -> None:
+        """One piece of the body, framed as a chunk."""
+        if data and self._chunked:
+            self.connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def write_framed(self, data: bytes) -> None:
+        """Chunks that were framed elsewhere, once for many connections."""
+        if self._chunked:
+            self.connection.transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the peer has taken enough. Raises ConnectionResetError when it has gone."""
+        await self.connection.drain()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written that the peer has not taken."""
+        return self.connection.transport.get_write_buffer_size()
+
+    def finish(self) -> None:
+        """The end of the body."""
+        if not self.is_finished:
+            self.is_finished = True
+            if self._chunked and not self.connection.is_lost:
+                self.connection.transport.write(b"0\r\n\r\n")
+            if self.on_close is not None:
+                self.on_close = None
+                self.connection.finished(self)
+
+    def detach(self, on_close: Callable[[], None]) -> None:
+        """The handler returns now and the body goes on, written by callbacks, until one of them calls ``finish``: a
+        watch costs no task. ``on_close`` is called instead when the peer has gone or the server stops."""
+        self.on_close = on_close
+        self.connection.detached()
+
+    def upgrade(self, protocol: asyncio.Protocol) -> bytes:
+        """Hand the transport over to ``protocol``, which owns it from now on. Returns the bytes already received."""
+        self.has_started = self.is_finished = True
+        return self.connection.hand_over(protocol)
