@@ -100,9 +100,16 @@ class Feed:
             raise self._failure
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting_number += 1
-        heapq.heappush(self._waiting, (revision, self._waiting_number, future))
-        async with asyncio.timeout(timeout_s):
-            await future
+        entry = (revision, self._waiting_number, future)
+        heapq.heappush(self._waiting, entry)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await future
+        except BaseException:
+            if entry in self._waiting:  # whoever asks for a revision that never comes leaves nothing behind
+                self._waiting.remove(entry)
+                heapq.heapify(self._waiting)
+            raise
 
     def _group(self, key: bytes) -> bytes:
         """The resource prefix of a key: up to and with the slash after its first component below ours."""

@@ -24,7 +24,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import orjson
 
@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 
 #: How many older states a cache keeps for continue tokens. A token whose state is gone is served more slowly.
 SNAPSHOTS_MAX = 8
+#: A snapshot is dropped when so many bytes of values have been replaced since: it alone keeps them.
+SNAPSHOT_BYTES_MAX = 16 << 20
 _PAGE = 500
 #: How many different sets of labels and fields are kept for sharing.
 _SHARED_MAX = 8192
@@ -60,6 +62,15 @@ class Source(Protocol):
     revision: int
 
     async def wait_for(self, revision: int, timeout_s: float | None = None) -> None: ...
+
+
+class _Snapshot(NamedTuple):
+    """The state from ``first`` on, up to but without ``until``."""
+
+    first: int
+    until: int
+    state: SortedMap[Cached]
+    replaced_bytes: int
 
 
 class WatchCache:
@@ -83,7 +94,8 @@ class WatchCache:
         self._live: SortedMap[Cached] = SortedMap()
         self._changed_at = 0  # the revision of the last change of our own
         self._pinned = False  # a list gave out a continue token for the state as it is
-        self._snapshots: list[tuple[int, int, SortedMap[Cached]]] = []  # (from, to, state): valid for from <= r < to
+        self._snapshots: list[_Snapshot] = []
+        self._replaced_bytes = 0  # of all values that were ever replaced or deleted
         self._indexes = Indexes()
         self._shared: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
         self._history = History(0, steps_max=history_steps_max, bytes_max=history_bytes_max)
@@ -195,13 +207,17 @@ class WatchCache:
             else:
                 key, current = record.key[len(self.prefix) :], None
             previous = self._live.pop(key) if current is None else self._live.put(current.key, current)
-            if current is None and previous is None:
+            if previous is not None:
+                self._replaced_bytes += len(previous.value)
+            elif current is None:
                 continue
             self._indexes.change(previous, current)
             step = Step(record.mod_revision, current, previous)
             self._history.add(step)
             steps.append(step)
         self._changed_at = events[-1].record.mod_revision
+        while self._snapshots and self._replaced_bytes - self._snapshots[0].replaced_bytes > SNAPSHOT_BYTES_MAX:
+            del self._snapshots[0]
         self._dispatcher.deliver(steps)
         for step in steps:
             step.release()
@@ -295,14 +311,14 @@ class WatchCache:
         self._add_snapshot(self._changed_at, until, self._live.fork())
 
     def _add_snapshot(self, first: int, until: int, state: SortedMap[Cached]) -> None:
-        self._snapshots.append((first, until, state))
+        self._snapshots.append(_Snapshot(first, until, state, self._replaced_bytes))
         del self._snapshots[:-SNAPSHOTS_MAX]
 
     def _state_at(self, revision: int) -> SortedMap[Cached] | None:
         """The state at an older revision, if we can still tell."""
-        for first, until, state in self._snapshots:
-            if first <= revision < until:
-                return state
+        for snapshot in self._snapshots:
+            if snapshot.first <= revision < snapshot.until:
+                return snapshot.state
         if revision < self._history.oldest:
             return None
         state = self._live.fork()

@@ -62,6 +62,7 @@ async def test_revision_moves_with_the_whole_store() -> None:
     assert cache.revision == 4
     with pytest.raises(TimeoutError):
         await cache.wait_for(5, timeout_s=0)
+    assert not feed._waiting, "who gave up leaves nothing behind"
     await feed.stop()
 
 
@@ -395,4 +396,19 @@ async def test_a_page_that_was_begun_is_finished_from_its_snapshot() -> None:
     rest = await cache.list_at(EVERYTHING, first.revision, 0, first.after)
     assert len(rest.records) == 7
     assert rest.records[0].labels == {"parity": "1"}
+    await feed.stop()
+
+
+async def test_snapshots_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, feed, cache = await filled()
+    for number in range(20):
+        cache.list(EVERYTHING, limit=3)
+        await store.put(key("p0003"), pod("p0003", parity=str(number)), expected_revision=None)
+        await caught_up(feed)
+    assert len(cache._snapshots) == 8
+    monkeypatch.setattr("cybernetes.core.store.watchcache.SNAPSHOT_BYTES_MAX", 1)
+    for _ in range(2):
+        await store.put(key("p0003"), pod("p0003"), expected_revision=None)
+        await caught_up(feed)
+    assert not cache._snapshots
     await feed.stop()
