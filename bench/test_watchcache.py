@@ -115,7 +115,10 @@ def test_list_everything(benchmark: Any, world: World) -> None:
 
 def test_list_everything_as_items(benchmark: Any, world: World) -> None:
     def items() -> int:
-        return len(b",".join([cached.item() for cached in world.cache.list(EVERYTHING).records]))
+        """In slices of about 256 KB, as they are sent."""
+        records = world.cache.list(EVERYTHING).records
+        slices = (records[at : at + 128] for at in range(0, len(records), 128))
+        return sum(len(b",".join([cached.item() for cached in part])) for part in slices)
 
     size = benchmark(items)
     benchmark.extra_info["GB/s"] = round(size / benchmark.stats.stats.min / 1e9, 2)
