@@ -70,7 +70,7 @@ class Graph:
         self._nodes: dict[str, str] = {}
 
     def put(self, gvr: Gvr, obj: Object) -> None:
-        """An object of ``GVRS`` as it is now. Of ``obj`` nothing is kept but names. 1 µs for a known pod."""
+        """An object of ``GVRS`` as it is now. Of ``obj`` nothing is kept but names. 2 µs for a known pod."""
         metadata = obj["metadata"]
         name = metadata["name"]
         if gvr == PODS:

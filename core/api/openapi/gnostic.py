@@ -20,9 +20,8 @@ CONTENT_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 _ITEM = (
     "type:text format:text items:PrimitivesItems collectionFormat:text default:Any maximum:double "
-    "exclusiveMaximum:bool "
-    "minimum:double exclusiveMinimum:bool maxLength:int minLength:int pattern:text maxItems:int minItems:int "
-    "uniqueItems:bool enum[]:Any multipleOf:double"
+    "exclusiveMaximum:bool minimum:double exclusiveMinimum:bool maxLength:int minLength:int pattern:text "
+    "maxItems:int minItems:int uniqueItems:bool enum[]:Any multipleOf:double"
 )
 _PLACED = "required:bool in:text description:text name:text"
 
