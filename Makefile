@@ -15,7 +15,7 @@ $(BIN)/python:
 
 # Installed when the metadata changes; the kernels again when their sources do.
 $(VENV)/.installed: pyproject.toml setup.py | $(BIN)/python
-	$(BIN)/pip install --quiet --editable '.[kubectl]' --config-settings editable_mode=compat
+	$(BIN)/pip install --quiet --editable '.[kubectl]'
 	$(BIN)/pip install --quiet 'cython>=3.1,<4' 'setuptools>=77' kubernetes-validate==1.37.0
 	touch $@ $(VENV)/.kernels
 
@@ -26,11 +26,11 @@ $(VENV)/.kernels: $(SOURCES) | $(VENV)/.installed
 kernels: $(VENV)/.installed $(VENV)/.kernels
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.installed
-	$(BIN)/pip install --quiet --editable '.[test]' --config-settings editable_mode=compat
+	$(BIN)/pip install --quiet --editable '.[test]'
 	touch $@
 
 $(VENV)/.check: pyproject.toml | $(VENV)/.installed
-	$(BIN)/pip install --quiet --editable '.[test,check]' --config-settings editable_mode=compat
+	$(BIN)/pip install --quiet --editable '.[test,check]'
 	touch $@
 
 demo: kernels

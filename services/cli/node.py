@@ -90,6 +90,7 @@ class Node:
         return KUBELET_PORT
 
     async def start(self, process: Process) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "pid").write_text(f"{os.getpid()}\n")
         await process.wait_for("control-plane")
         try:
