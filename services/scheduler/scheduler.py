@@ -11,7 +11,6 @@ the pod is tried again, so no pod is bound twice or forgotten.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -173,8 +172,13 @@ class SchedulerService:
         if next_s is None or self._bindings >= self._bindings_max:
             await self._wake.wait()
             return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), max(next_s - self._clock.monotonic(), 0.0))
+        # Not wait_for, which in Python 3.11 may swallow a cancellation that comes as the event is set.
+        delay_s = max(next_s - self._clock.monotonic(), 0.0)
+        timer = asyncio.get_running_loop().call_later(delay_s, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
 
     def _carry_out(self, decision: Decision) -> None:
         if decision.node_name:
