@@ -18,7 +18,7 @@ import orjson
 
 from cybernetes.core.api.resource import Resource, Subresource
 from cybernetes.core.auth.attributes import Attributes, refusal
-from cybernetes.core.auth.user import User
+from cybernetes.core.auth.user import User, is_master
 from cybernetes.core.errors import ApiError, internal, no_such_path, request_too_large, timeout, unauthorized
 from cybernetes.core.labels import FieldSelector, SelectorError
 from cybernetes.core.objects import NAMESPACES, Gvr
@@ -82,7 +82,7 @@ class Chain:
                 self.authorize(call)
             handler = self.routes.find(call)
             subresource = call.subresource.name if call.subresource is not None else ""
-            if call.verb in LONG_RUNNING_VERBS or subresource in LONG_RUNNING_SUBRESOURCES:
+            if call.verb in LONG_RUNNING_VERBS or subresource in LONG_RUNNING_SUBRESOURCES or is_master(call.user):
                 return await handler(self.backend, call)
             gate = self.in_flight.reads if call.verb in _READS else self.in_flight.writes
             if not gate.try_enter():
@@ -150,8 +150,9 @@ class Chain:
         resource, subresource = self._find(user, info, exchange)
         if resource is None:
             return
-        if request.method not in ("GET", "HEAD"):
-            exchange.finish_work = True
+        part = subresource.name if subresource is not None else ""
+        # A write is not left half done because its client went away.
+        exchange.finish_work = request.method not in ("GET", "HEAD") and part not in LONG_RUNNING_SUBRESOURCES
         call = Call(
             info.verb,
             resource,

@@ -27,6 +27,7 @@ class Exchange:
 
     __slots__ = (
         "_chunked",
+        "_has_body",
         "connection",
         "finish_work",
         "has_started",
@@ -42,6 +43,7 @@ class Exchange:
         self.has_started = False
         self.is_finished = False
         self._chunked = False
+        self._has_body = False
         #: True: the work goes on when the client has gone (a write that allocates first and stores later).
         self.finish_work = False
         #: True: its time was over before an answer began, and its task has been cancelled.
@@ -70,25 +72,29 @@ class Exchange:
     def start(self, code: int, headers: bytes) -> None:
         """The head of an answer whose body follows in pieces."""
         self.has_started = True
-        connection = self.connection
-        self._chunked = self.request.method != "HEAD"
-        head = b"%b%b%bTransfer-Encoding: chunked\r\n%b\r\n" % (
+        connection, request = self.connection, self.request
+        self._has_body = request.method != "HEAD"
+        self._chunked = self._has_body and not request.is_old
+        head = b"%b%b%b%b%b\r\n" % (
             status_line(code),
             headers,
             connection.server.date_header(),
-            b"" if connection.keeps_open(self.request) else b"Connection: close\r\n",
+            b"" if request.is_old else b"Transfer-Encoding: chunked\r\n",
+            b"" if connection.keeps_open(request) else b"Connection: close\r\n",
         )
         connection.transport.write(head)
 
     def write(self, data: bytes) -> None:
         """One piece of the body, framed as a chunk."""
-        if data and self._chunked:
-            self.connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        if data and self._has_body:
+            self.connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     def write_framed(self, data: bytes) -> None:
         """Chunks that were framed elsewhere, once for many connections."""
         if self._chunked:
             self.connection.transport.write(data)
+        elif self._has_body:
+            self.connection.transport.write(_unframed(data))
 
     async def drain(self) -> None:
         """Wait until the peer has taken enough. Raises ConnectionResetError when it has gone."""
@@ -119,3 +125,15 @@ class Exchange:
         """Hand the transport over to ``protocol``, which owns it from now on. Returns the bytes already received."""
         self.has_started = self.is_finished = True
         return self.connection.hand_over(protocol)
+
+
+def _unframed(data: bytes) -> bytes:
+    """What a run of chunks holds."""
+    pieces = []
+    at = 0
+    while at < len(data):
+        start = data.index(b"\r\n", at) + 2
+        end = start + int(data[at : start - 2], 16)
+        pieces.append(data[start:end])
+        at = end + 2
+    return b"".join(pieces)

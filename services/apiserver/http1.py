@@ -51,6 +51,8 @@ class HttpRequest(NamedTuple):
     wants_upgrade: bool
     #: Whether any header asks to be treated as somebody else.
     impersonates: bool
+    #: HTTP/1.0: a body that is not known at the start ends with the connection.
+    is_old: bool
 
     def all(self, name: str) -> list[str]:
         """Every value of a header, in order."""
@@ -74,6 +76,7 @@ class _Head(NamedTuple):
     keep_alive: bool
     wants_upgrade: bool
     impersonates: bool
+    is_old: bool
     length: int  # of the body; -1: chunked
 
 
@@ -151,7 +154,7 @@ class RequestReader:
             body = b""
         self._head = None
         self._searched = 0
-        return HttpRequest(*head[:3], head.repeated, body, *head[4:7])
+        return HttpRequest(*head[:3], head.repeated, body, *head[4:8])
 
     def _read_head(self) -> _Head | None:
         buffer = self._buffer
@@ -192,7 +195,8 @@ class RequestReader:
                 keep_alive = True
             wants_upgrade = "upgrade" in tokens and "upgrade" in headers
         length = self._body_length(headers)
-        return _Head(method, target, headers, repeated, keep_alive, wants_upgrade, impersonates, length)
+        is_old = version == "HTTP/1.0"
+        return _Head(method, target, headers, repeated, keep_alive, wants_upgrade, impersonates, is_old, length)
 
     def _body_length(self, headers: Mapping[str, str]) -> int:
         encoding = headers.get("transfer-encoding")

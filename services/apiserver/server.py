@@ -39,6 +39,7 @@ class Limits(NamedTuple):
 
     head_bytes_max: int = 256 * 1024
     body_bytes_max: int = 3 * 1024 * 1024
+    handshake_timeout_s: float = 15.0
     read_timeout_s: float = 32.0
     body_timeout_s: float = 60.0
     idle_timeout_s: float = 90.0
@@ -144,7 +145,7 @@ class Connection(asyncio.Protocol):
             await asyncio.shield(self._drained)
 
     def keeps_open(self, request: HttpRequest) -> bool:
-        return request.keep_alive and not self.server.is_stopping
+        return request.keep_alive and not self.server.is_stopping and not request.is_old
 
     def hand_over(self, protocol: asyncio.Protocol) -> bytes:
         self._is_upgraded = True
@@ -249,7 +250,10 @@ class Connection(asyncio.Protocol):
                 self._close_detached(exchange)
             return
         self._exchange = None
-        if self._is_upgraded or self.is_lost:
+        if self._is_upgraded:
+            self.server.forget(self)
+            return
+        if self.is_lost:
             return
         self._next(is_clean and self.keeps_open(exchange.request))
 
@@ -327,7 +331,13 @@ class HttpServer:
         """Accept connections; returns the port, of the system's choice when ``port`` is 0. Raises OSError."""
         self.loop = asyncio.get_running_loop()
         listener = await self.loop.create_server(
-            lambda: Connection(self), host, port, ssl=tls, backlog=1024, reuse_address=True
+            lambda: Connection(self),
+            host,
+            port,
+            ssl=tls,
+            backlog=1024,
+            reuse_address=True,
+            ssl_handshake_timeout=self.limits.handshake_timeout_s if tls is not None else None,
         )
         self._listeners.append(listener)
         bound: int = listener.sockets[0].getsockname()[1]

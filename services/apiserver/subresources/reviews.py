@@ -144,8 +144,8 @@ def _field_requirements(selector: Object) -> tuple[tuple[str, str, str], ...]:
     """Requirements that cannot be read are left out: the question then is the wider one."""
     found: list[tuple[str, str, str]] = []
     for each in selector.get("requirements") or ():
-        values = each.get("values") or ()
         values = list(each.get("values") or ())
+        operator = {"In": "=", "NotIn": "!="}.get(each.get("operator") or "")
         if operator and len(values) == 1:
             found.append((each.get("key") or "", operator, values[0]))
     if not found and selector.get("rawSelector"):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cybernetes.services.apiserver.http1 import HttpRequest, Malformed, RequestReader
 
@@ -132,3 +134,35 @@ def test_a_chunked_body_is_bounded_as_a_whole() -> None:
     with pytest.raises(Malformed) as caught:
         reader.next_request()
     assert caught.value.code == 413
+
+
+@given(
+    st.binary(max_size=300),
+    st.sampled_from([b"", GET, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ", CHUNKED[:60]]),
+)
+def test_any_bytes_are_read_or_refused(data: bytes, before: bytes) -> None:
+    reader = RequestReader()
+    reader.feed(before + data)
+    try:
+        while reader.next_request() is not None:
+            pass
+    except Malformed as error:
+        assert error.code in (400, 413, 431, 501, 505)
+
+
+@given(
+    st.lists(st.sampled_from([GET, POST, CHUNKED]), max_size=5), st.lists(st.integers(1, 40), min_size=1, max_size=30)
+)
+def test_any_cut_gives_the_same(parts: list[bytes], steps: list[int]) -> None:
+    data = b"".join(parts)
+    reader = RequestReader()
+    found = []
+    at = 0
+    turn = 0
+    while at < len(data):
+        step = steps[turn % len(steps)]
+        reader.feed(data[at : at + step])
+        at, turn = at + step, turn + 1
+        while (request := reader.next_request()) is not None:
+            found.append(request)
+    assert found == read_all(data, 10_000)

@@ -222,3 +222,39 @@ async def test_stopping(serve) -> None:
         await served.connect()
     for _, writer in (idle, stream, detached, busy):
         writer.close()
+
+
+async def test_an_old_client_gets_a_body_that_ends_with_the_connection(serve) -> None:
+    served = await serve()
+    served.handler.gate.set()
+    received = await served.send(b"GET /stream HTTP/1.0\r\n\r\n")
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert b"Transfer-Encoding" not in head and b"Connection: close" in head
+    assert body == b"begun\n"
+    whole = await served.send(b"GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    assert whole.endswith(b"/a 0")
+
+
+async def test_a_tunnel_is_closed_and_forgotten(serve) -> None:
+    served = await serve()
+
+    class Sink(asyncio.Protocol):
+        pass
+
+    async def tunnel(exchange: Exchange) -> None:
+        transport = exchange.connection.transport
+        transport.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+        exchange.upgrade(Sink())
+        try:
+            await served.handler.gate.wait()
+        finally:
+            transport.close()
+
+    served.server.handler = tunnel
+    reader, writer = await served.connect()
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: y\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    assert len(served.server.connections) == 1
+    await served.server.stop(5)
+    assert await reader.read() == b"" and not served.server.connections
+    writer.close()
