@@ -6,7 +6,7 @@ from cybernetes.core.auth import User
 from cybernetes.core.auth.attributes import Attributes
 from cybernetes.core.auth.node import GVRS, Authorizer
 from cybernetes.core.auth.nodegraph import RESOURCE_SLICES, Graph
-from cybernetes.core.objects import PERSISTENT_VOLUMES, PODS, VOLUME_ATTACHMENTS
+from cybernetes.core.objects import PERSISTENT_VOLUMES, PODS, VOLUME_ATTACHMENTS, Gvr
 
 STORAGE, DEVICES = "storage.k8s.io", "resource.k8s.io"
 
@@ -155,6 +155,21 @@ NO_RELATION = "no relationship found between node 'a' and this object"
             asked("get", "csinodes", "b", "", group=STORAGE),
             "can only access CSINode with the same name as the requesting node",
         ),
+        (
+            asked("list", "csinodes", "", "", group=STORAGE),
+            "can only get, create, update, patch, or delete a CSINode",
+        ),
+        (asked("get", "csinodes", "a", "", group=STORAGE, sub="status"), "cannot authorize CSINode subresources"),
+        (asked("create", "resourceslices", "", "", group=DEVICES), None),
+        (
+            asked("get", "resourceslices", "slice-a", "", group=DEVICES, sub="status"),
+            "cannot authorize ResourceSlice subresources",
+        ),
+        (
+            asked("bind", "resourceslices", "slice-a", "", group=DEVICES),
+            "only the following verbs are allowed for a ResourceSlice: "
+            "get, watch, list, create, update, patch, delete, deletecollection",
+        ),
         (asked("get", "resourceslices", "slice-b", "", group=DEVICES), NO_RELATION),
         (
             asked("list", "resourceslices", "", "", group=DEVICES, node="b"),
@@ -174,6 +189,19 @@ def test_has_no_opinion_of_others(authorizer):
     unnamed = authorizer.authorize(node_user(""), read)
     assert unnamed == (False, 'unknown node for user "system:node:"')
     assert not authorizer.authorize(node_user("unregistered"), read).allowed
+
+
+def test_is_told_of_changes(authorizer):
+    user, read = node_user("a"), asked("get", "pods", "pod-a")
+    authorizer.discard(PODS, "ns", "pod-a")
+    assert not authorizer.authorize(user, read).allowed
+    authorizer.replace(PODS, [pod("pod-a", "a")])
+    assert authorizer.authorize(user, read).allowed
+    assert not authorizer.authorize(user, asked("get", "secrets", "secret-a")).allowed
+    authorizer.put(RESOURCE_SLICES, {"metadata": {"name": "slice-a"}, "spec": {"allNodes": True}})
+    assert not authorizer.authorize(user, asked("get", "resourceslices", "slice-a", "", group=DEVICES)).allowed
+    with pytest.raises(ValueError, match="nodes are not related to secrets"):
+        authorizer.put(Gvr("", "v1", "secrets"), {"metadata": {"name": "x"}})
 
 
 def test_follows_pods():
