@@ -33,6 +33,8 @@ class Process:
 
     def __init__(self, ready_fd: int = -1) -> None:
         self._ready_fd = ready_fd
+        if ready_fd >= 0:
+            os.set_inheritable(ready_fd, False)  # pods outlive this process: held by one, the pipe would never end
         self._ready: set[str] = set()
         self._ready_changed = asyncio.Event()
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
