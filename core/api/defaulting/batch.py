@@ -12,15 +12,20 @@ _UNLIMITED = 2**31 - 1
 def default_job(job: Object) -> None:
     spec = child(job, "spec")
     _default_job_spec(spec)
-    labels = (spec["template"].get("metadata") or {}).get("labels")
-    metadata = child(job, "metadata")
-    if labels and not metadata.get("labels"):
-        metadata["labels"] = clone(labels)
+    default_labels(job)
     if spec.get("completions") is None and spec.get("parallelism") is None:
         spec["completions"] = 1
     set_all(spec, {"parallelism": 1, "completionMode": "NonIndexed", "suspend": False, "manualSelector": False})
     set_all(spec, {"backoffLimit": 6 if spec.get("backoffLimitPerIndex") is None else _UNLIMITED})
     set_all(spec, {"podReplacementPolicy": "TerminatingOrFailed" if spec.get("podFailurePolicy") is None else "Failed"})
+
+
+def default_labels(job: Object) -> None:
+    """A Job without labels has those of its template."""
+    labels = ((job["spec"].get("template") or {}).get("metadata") or {}).get("labels")
+    metadata = child(job, "metadata")
+    if labels and not metadata.get("labels"):
+        metadata["labels"] = clone(labels)
 
 
 def _default_job_spec(spec: Object) -> None:

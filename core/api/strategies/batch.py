@@ -19,6 +19,8 @@ def _create_job(job: Object, context: Context) -> None:
     spec = job["spec"]
     if not spec.get("manualSelector"):
         _generate_selector(job)
+        # Upstream defaults again what it reads from its store: only then are there labels for the Job to take.
+        defaulting.default_labels(job)
     drop_disabled_template(spec.get("template"), None)
 
 
