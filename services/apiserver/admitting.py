@@ -8,6 +8,7 @@ What is counted (a quota) is stored before the object, each quota only if nobody
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,8 @@ class Admitting:
         self.charging: tuple[Charging, ...] = tuple(plugin for plugin in plugins if hasattr(plugin, "charge"))
         self.storage = storage
         self.reader = reader
+        #: For each namespace with quotas: one write is counted at a time, so that only other servers are ever faster.
+        self.counting: dict[str, asyncio.Lock] = {}
 
     def begin(
         self, call: Call, home: Resource, operation: Operation, obj: Object | None, old: Object | None
@@ -79,7 +82,9 @@ class Admission:
     async def charge(self) -> None:
         """Counts the write. Raises ApiError 403 when there is no room for it."""
         for plugin in self._admitting.charging:
-            await self._charge(plugin)
+            if plugin.charge(self.attributes, self._admitting.reader):
+                async with self._admitting.counting.setdefault(self.attributes.namespace, asyncio.Lock()):
+                    await self._charge(plugin)
 
     async def _ask_again(self, plugin: Mutating) -> None:
         """Ask once more after every change of the cluster, for a while; then the refusal stands."""
@@ -123,7 +128,10 @@ class Admission:
         metadata = quota["metadata"]
         expected = resource_version_of(quota)
         try:
-            await storage.put(resource, metadata["namespace"], metadata["name"], codec.encode(quota), expected)
+            revision = await storage.put(
+                resource, metadata["namespace"], metadata["name"], codec.encode(quota), expected
+            )
         except Conflict:
             return False
+        await storage.wait_for(revision)  # who counts next shall see it
         return True

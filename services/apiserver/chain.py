@@ -232,6 +232,7 @@ class Chain:
             size += len(piece)
             if size >= _GZIP_BYTES_MIN:
                 break
+            await asyncio.sleep(0)
         else:
             exchange.respond(200, headers, b"".join(first))
             return
@@ -243,6 +244,7 @@ class Chain:
         for piece in rest:
             exchange.write(piece)
             await exchange.drain()
+            await asyncio.sleep(0)  # a client that takes everything at once keeps nobody else waiting
         exchange.finish()
 
     def describe(self, error: Malformed) -> bytes:

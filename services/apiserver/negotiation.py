@@ -16,6 +16,9 @@ from cybernetes.core.errors import not_acceptable
 JSON = "application/json"
 YAML = "application/yaml"
 _MEDIA = (JSON, YAML)
+#: OpenAPI as protobuf, and the name that older clients have for it.
+OPENAPI_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+_OPENAPI_PROTOBUF_BEFORE = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 _STREAM_MEDIA = (JSON,)
 #: The forms that any object can be given in, all of meta.k8s.io.
 TRANSFORMED = frozenset({"Table", "PartialObjectMetadata", "PartialObjectMetadataList"})
@@ -34,6 +37,10 @@ class Form(NamedTuple):
     @property
     def is_yaml(self) -> bool:
         return self.media == YAML
+
+    @property
+    def is_protobuf(self) -> bool:
+        return self.media == OPENAPI_PROTOBUF
 
     @property
     def api_version(self) -> str:
@@ -66,6 +73,19 @@ def negotiate(accept: str, *, is_watch: bool = False, discovery: bool = False) -
             if media_type in ("*/*", media, "application/*"):
                 return Form(media, kind, group if kind else "", version if kind else "")
     raise not_acceptable(offered)
+
+
+@lru_cache(maxsize=64)
+def negotiate_openapi(accept: str) -> Form:
+    """The form of ``/openapi/v2``: JSON, or protobuf. Raises ApiError 406."""
+    if not accept.strip():
+        return PLAIN
+    for media_type, _ in _clauses(accept):
+        if media_type in (OPENAPI_PROTOBUF, _OPENAPI_PROTOBUF_BEFORE):
+            return Form(OPENAPI_PROTOBUF)
+        if media_type in ("*/*", JSON, "application/*"):
+            return PLAIN
+    raise not_acceptable((JSON, OPENAPI_PROTOBUF))
 
 
 def _clauses(accept: str) -> list[tuple[str, dict[str, str]]]:

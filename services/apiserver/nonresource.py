@@ -88,8 +88,8 @@ class Pages:
             exchange.respond(200, f"Content-Type: {content_type}\r\n".encode(), body)
             return
         form = negotiation.PLAIN
-        if path.startswith("/openapi/v2"):
-            negotiation.negotiate(exchange.request.headers.get("accept", ""))
+        if path == "/openapi/v2":
+            form = negotiation.negotiate_openapi(exchange.request.headers.get("accept", ""))
         if path.startswith(("/api", "/apis")):
             form = negotiation.negotiate(exchange.request.headers.get("accept", ""), discovery=True)
             if form.kind and path not in ("/api", "/apis"):
@@ -120,7 +120,7 @@ class Pages:
             document = self._make(path, form, exchange)
             if document is None:
                 return None
-            body = yaml_bytes(document) if form.is_yaml else orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+            body = _encoded(document, form)
             kept = (body, hashlib.sha256(body).hexdigest()[:40].upper().encode())
             self._kept[key] = kept
         return kept
@@ -145,7 +145,7 @@ class Pages:
         if parts[0] == "apis" and len(parts) == 3:
             return discovery.resource_list(registry, parts[1], parts[2])
         if parts[0] == "openapi":
-            return self._openapi(parts)
+            return self._openapi(parts, form)
         if self._issuer is not None:
             if path == tokens.CONFIGURATION_PATH:
                 return self._issuer.configuration(f"https://{self._external_address()}{tokens.JWKS_PATH}")
@@ -153,11 +153,11 @@ class Pages:
                 return self._issuer.jwks()
         return None
 
-    def _openapi(self, parts: list[str]) -> Any:
+    def _openapi(self, parts: list[str], form: Form) -> Any:
         from cybernetes.core.api import openapi  # late: the descriptions are large
 
         if parts == ["openapi", "v2"]:
-            return openapi.v2(self._registry)
+            return openapi.v2_protobuf(self._registry) if form.is_protobuf else openapi.v2(self._registry)
         if parts == ["openapi", "v3"]:
             return openapi.v3_index(self._registry)
         if parts[1] == "v3":
@@ -174,6 +174,12 @@ class Pages:
         for endpoint, checks in self._health.checks.items():
             paths += [f"{endpoint}/{name}" for name in checks]
         return sorted(paths)
+
+
+def _encoded(document: Any, form: Form) -> bytes:
+    if isinstance(document, bytes):
+        return document
+    return yaml_bytes(document) if form.is_yaml else orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _plain(exchange: Exchange, code: int, text: str) -> None:

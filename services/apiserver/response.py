@@ -23,6 +23,8 @@ from cybernetes.services.apiserver.call import Document, Item, Items
 from cybernetes.services.apiserver.negotiation import Form
 
 SLICE_BYTES = 256 * 1024
+#: Forms for which objects are decoded take 30 times as long: their slices are smaller, to leave the loop to others.
+DECODED_SLICE_BYTES = 48 * 1024
 
 
 def tables() -> ModuleType:
@@ -123,13 +125,13 @@ def list_slices(items: Items, shape: Shape) -> Iterator[bytes]:
             metadata,
             columns,
         )
-        yield from _joined(_rows(items, shape))
+        yield from _joined(_rows(items, shape), DECODED_SLICE_BYTES)
     elif form.kind:
         yield b'{"kind":"PartialObjectMetadataList","apiVersion":"%b","metadata":%b,"items":[' % (
             form.api_version.encode(),
             metadata,
         )
-        yield from _joined(_metadata_items(items, shape))
+        yield from _joined(_metadata_items(items, shape), DECODED_SLICE_BYTES)
     else:
         resource = items.resource
         yield b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
@@ -137,18 +139,18 @@ def list_slices(items: Items, shape: Shape) -> Iterator[bytes]:
             resource.gvr.api_version.encode(),
             metadata,
         )
-        yield from _joined(_plain_items(items))
+        yield from _joined(_plain_items(items), SLICE_BYTES)
     yield b"]}\n"
 
 
-def _joined(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _joined(pieces: Iterator[bytes], slice_bytes: int) -> Iterator[bytes]:
     slice_: list[bytes] = []
     size = 0
     is_first = True
     for piece in pieces:
         slice_.append(piece)
         size += len(piece)
-        if size >= SLICE_BYTES:
+        if size >= slice_bytes:
             joined = b",".join(slice_)
             yield joined if is_first else b"," + joined
             is_first = False

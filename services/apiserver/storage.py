@@ -79,8 +79,7 @@ class Storage:
         cache = self._caches.get(resource.gvr)
         if cache is None:
             home = self.home(resource)
-            options = {"is_custom": True} if home.is_custom else {}
-            cache = self.feed.open(home.storage_prefix, self._header_of(home), **options)
+            cache = self.feed.open(home.storage_prefix, self._header_of(home), is_custom=home.is_custom)
             self._caches[resource.gvr] = cache
         return cache
 

@@ -6,13 +6,13 @@ A patch without a resourceVersion is applied again to what somebody else wrote m
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from cybernetes.core.api import codec, schema
 from cybernetes.core.client.interface import JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
-from cybernetes.core.errors import bad_request, failure, unsupported_media_type
+from cybernetes.core.errors import ApiError, bad_request, failure, unsupported_media_type
 from cybernetes.core.objects import Gvk, Object
 from cybernetes.services.apiserver import body, objectmeta
 from cybernetes.services.apiserver.backend import Backend
@@ -29,7 +29,7 @@ _OPERATIONS_MAX = 10_000
 async def patch_(backend: Backend, call: Call) -> Item:
     """PATCH of an object, of its status or of another part of it."""
     validation = body.check_options(call, call.resource)
-    apply = patcher(call)
+    apply, explain = patcher(call)
 
     def change(current: Current) -> Object:
         stored = stored_object(call, current)
@@ -40,18 +40,26 @@ async def patch_(backend: Backend, call: Call) -> Item:
             del metadata["resourceVersion"]  # not the client's own: the stored one went through the patch
         if metadata.get("name") != call.name:
             objectmeta.match_name(metadata, call.name)
-        call.warnings += codec.check(call.resource, new, b"", validation)
+        try:
+            call.warnings += codec.check(call.resource, new, b"", validation)
+        except ApiError as error:
+            raise explain(error, stored) from None
         return new
 
     names_revision = b"resourceVersion" in call.body if call.obj is None else _names_revision(call.obj)
     return await modify(backend, call, change)
 
 
-def patcher(call: Call, kind: Gvk | None = None) -> Callable[[Object], Object]:
-    """The function that the body stands for. ``kind`` is of what it patches, the resource's without one.
+class Patcher(NamedTuple):
+    """What the body of a PATCH stands for. Neither function changes what it is given."""
 
-    Raises ApiError 400, 413, 415.
-    """
+    apply: Callable[[Object], Object]
+    #: From why the result of ``apply`` was refused, and what it was applied to, to what the client is told.
+    explain: Callable[[ApiError, Object], ApiError]
+
+
+def patcher(call: Call, kind: Gvk | None = None) -> Patcher:
+    """``kind`` is of what is patched, the resource's without one. Raises ApiError 400, 413, 415."""
     from cybernetes.core.api import patch  # late: a server that only reads never needs it
 
     resource = call.resource
@@ -73,16 +81,25 @@ def patcher(call: Call, kind: Gvk | None = None) -> Callable[[Object], Object]:
         if len(content) > _OPERATIONS_MAX:
             text = f"The allowed maximum operations in a JSON patch is {_OPERATIONS_MAX}, got {len(content)}"
             raise failure(413, "RequestEntityTooLarge", f"Request entity too large: {text}")
-        return lambda stored: patch.apply_json_patch(stored, content)
+        return _of_document(lambda stored: patch.apply_json_patch(stored, content))
     if not isinstance(content, dict):
         raise bad_request("error decoding patch: the patch must be a JSON object")
     if media_type == MERGE_PATCH:
-        return lambda stored: patch.apply_merge_patch(stored, content)
+        return _of_document(lambda stored: patch.apply_merge_patch(stored, content))
     known = schema.load()
     type_name = resource.type_name if kind is None else known.type_name_of(kind)
     assert type_name is not None
     node = known.type(type_name)
-    return lambda stored: patch.apply_strategic_merge_patch(stored, content, node)
+    return Patcher(
+        lambda stored: patch.apply_strategic_merge_patch(stored, content, node),
+        lambda error, stored: patch.undecodable_strategic(error, stored, content, node),
+    )
+
+
+def _of_document(apply: Callable[[Object], Object]) -> Patcher:
+    from cybernetes.core.api import patch
+
+    return Patcher(apply, lambda error, stored: patch.undecodable(error, apply(stored)))
 
 
 def _names_revision(content: Any) -> bool:

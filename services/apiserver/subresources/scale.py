@@ -55,7 +55,7 @@ async def update_scale(backend: Backend, call: Call) -> Document:
 
 async def patch_scale(backend: Backend, call: Call) -> Document:
     """PATCH: applied to the Scale as it is."""
-    apply = patcher(call, SCALE)
+    apply = patcher(call, SCALE).apply
 
     def patched(current: Current) -> Object:
         return apply(scale_of(call, stored_object(call, current)))
