@@ -19,6 +19,7 @@ from cybernetes.services.cli.addresses import cluster_dns, node_addresses, node_
 from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
 from cybernetes.services.cli.pki import server_context
 from cybernetes.services.common import kubeconfig, userns
+from cybernetes.services.common.netlink import Netlink
 from cybernetes.services.common.relay import Relay
 from cybernetes.services.common.runner import Process, StartFailure
 from cybernetes.services.kubelet.cgroups import Cgroups
@@ -208,6 +209,8 @@ def starter(data: DataDirectory, options: ClusterOptions, name: str) -> Callable
     if options.rootless:
         try:
             userns.become_root_in_namespaces()
+            with Netlink() as kernel:  # even a host's own addresses are reached through loopback
+                kernel.set_link(kernel.index("lo"), up=True)
         except OSError as error:
             raise StartFailure(f"{error}; run as root, or use --runtime simulated") from error
 
