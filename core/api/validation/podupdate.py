@@ -105,10 +105,10 @@ def _refuse_annotation(key: str, verb: str) -> list[FieldError]:
 def _check_tolerations(new: list[Object], old: list[Object]) -> list[FieldError]:
     """Added ones, and other seconds of the same, are all that may change."""
 
-    def rest(toleration: Object) -> Object:
-        return {key: value for key, value in toleration.items() if key != "tolerationSeconds"}
+    def rest(toleration: Object) -> tuple[str, ...]:
+        return tuple(toleration.get(field) or "" for field in ("key", "operator", "value", "effect"))
 
-    known = [rest(item) for item in new]
+    known = {rest(item) for item in new}
     if all(rest(item) in known for item in old):
         return []
     message = "existing toleration can not be modified except its tolerationSeconds"
