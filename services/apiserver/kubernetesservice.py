@@ -39,6 +39,11 @@ class KubernetesService:
         self._address = address
         self._port = port
 
+    @property
+    def _is_reachable(self) -> bool:
+        """Loopback addresses are endpoints of nobody, and validation refuses them."""
+        return not ipaddress.ip_address(self._address).is_loopback
+
     async def publish(self) -> None:
         """Make the Service if there is none, and this server an endpoint of it. Raises ApiError."""
         # Looked for first: a creation would find the address taken, by this very Service.
@@ -61,12 +66,17 @@ class KubernetesService:
                     },
                 },
             )
+        if not self._is_reachable:
+            log.info("pods cannot reach this server: it is only at %s, an address of this machine alone", self._address)
+            return
         await self._change(ENDPOINTS, {"subsets": []}, self._add_to_endpoints)
         family = "IPv6" if ":" in self._address else "IPv4"
         await self._change(ENDPOINT_SLICES, {"addressType": family, "endpoints": [], "ports": []}, self._add_to_slice)
 
     async def withdraw(self) -> None:
         """This server serves no longer. What cannot be written any more is left for the others to see fail."""
+        if not self._is_reachable:
+            return
         try:
             await self._change(ENDPOINTS, None, self._remove_from_endpoints)
             await self._change(ENDPOINT_SLICES, None, self._remove_from_slice)

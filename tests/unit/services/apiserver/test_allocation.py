@@ -177,6 +177,14 @@ async def test_the_service_of_the_api_itself(start) -> None:
     assert [each["ip"] for each in left["subsets"][0]["addresses"]] == ["192.0.2.1"]
 
 
+async def test_a_server_that_only_this_machine_reaches_has_no_endpoint(start) -> None:
+    cluster = await start(advertise_address="127.0.0.1")
+    client = cluster.direct()
+    assert (await client.get(SERVICES, "kubernetes", "default"))["spec"]["clusterIP"] == "10.96.0.1"
+    assert not (await client.list(ENDPOINTS, "default")).items
+    await cluster.server.stop()
+
+
 async def test_dual_stack(start) -> None:
     cluster = await start(service_cidrs=["10.0.0.0/24", "fd00::/112"])
     created = (await cluster.post(PATH, service("s", ipFamilyPolicy="PreferDualStack"))).json()["spec"]
