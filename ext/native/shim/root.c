@@ -48,7 +48,8 @@ static void make_directories(const char *path) {
     }
 }
 
-/* A file to mount over. A symlink there (resolv.conf is often one) would lead the mount elsewhere: it is replaced. */
+/* A file to mount over. A symlink there (resolv.conf is often one) would lead the mount elsewhere: it is replaced, or,
+ * where its folder is another's, what it points to is made. */
 static void make_file(const char *path) {
     char parent[PATH_ROOM];
     snprintf(parent, sizeof parent, "%s", path);
@@ -58,16 +59,25 @@ static void make_file(const char *path) {
         make_directories(parent);
     }
     struct stat stat;
-    if (lstat(path, &stat) == 0 && S_ISLNK(stat.st_mode)) {
-        unlink(path);
+    bool exists = lstat(path, &stat) == 0;
+    if (exists && S_ISLNK(stat.st_mode) && unlink(path) < 0) {
+        char link[PATH_ROOM], target[2 * PATH_ROOM];
+        ssize_t length = readlink(path, link, sizeof link - 1);
+        if (length > 0) {
+            link[length] = 0;
+            snprintf(target, sizeof target, "%s%s%s", link[0] == '/' ? "" : parent, link[0] == '/' ? "" : "/", link);
+            make_file(target);
+        }
+        return;
+    }
+    if (exists && !S_ISLNK(stat.st_mode)) {
+        return;
     }
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    if (fd < 0 && errno != EROFS && errno != EISDIR) {
+    if (fd < 0) {
         fail("make file", path);
     }
-    if (fd >= 0) {
-        close(fd);
-    }
+    close(fd);
 }
 
 static bool is_own_tree(const char *name) {
