@@ -34,7 +34,7 @@ from cybernetes.core.client.backoff import Backoff
 from cybernetes.core.client.cache import WHOLE, IndexFunction, ObjectCache, Projection
 from cybernetes.core.client.interface import Client, WatchEvent
 from cybernetes.core.clock import Clock, Random
-from cybernetes.core.errors import ApiError, from_status, is_expired, is_not_found
+from cybernetes.core.errors import ApiError, from_status, is_expired
 from cybernetes.core.objects import Gvr, Object, key_of, resource_version_of, uid_of
 
 log = logging.getLogger(__name__)
@@ -393,15 +393,12 @@ class Informer:
         """
         key = f"{namespace}/{name}" if namespace else name
         self._repairs[key] = False
-        fresh: Object | None
         try:
-            fresh = await self._client.get(self.gvr, name, namespace)
-        except ApiError as error:
-            if not is_not_found(error):
-                raise
-            fresh = None
+            # Whoever has an informer may list; not all of them may get.
+            page = await self._client.list(self.gvr, namespace, field_selector=f"metadata.name={name}")
         finally:
             stream_was_first = self._repairs.pop(key, True)
+        fresh = page.items[0] if page.items else None
         if not stream_was_first and not self._is_partial:
             if fresh is not None:
                 self._upsert(key, fresh)

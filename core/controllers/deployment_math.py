@@ -217,18 +217,29 @@ def count_annotation(replica_set: Object, name: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and int(text) <= UNLIMITED else None
 
 
-def new_set_replicas(deployment: Object, sets: Sequence[Object], new: Object) -> int:
-    """How many replicas the new set may have now.
+def room_to_grow(deployment: Object, sets: Sequence[Object]) -> int:
+    """How many replicas may be added to any of ``sets`` without ever having more pods than the surge allows.
 
     A set that has been told to shrink still counts with the pods that it has: upstream counts what it should have, and
-    for a moment there are more pods than the surge allows.
+    for a moment there are more pods than allowed. While a set has not seen its last size nobody can say how many it
+    has: it may be creating pods for the size before. Then nothing grows; its answer is a change that comes back here.
     """
+    if any(_is_unseen(one) for one in sets):
+        return 0
+    there = sum(max(replicas(one), status_count(one, "replicas")) for one in sets)
+    return max(0, replicas(deployment) + max_surge(deployment) - there)
+
+
+def _is_unseen(replica_set: Object) -> bool:
+    return int(replica_set["metadata"].get("generation") or 0) > status_count(replica_set, "observedGeneration")
+
+
+def new_set_replicas(deployment: Object, sets: Sequence[Object], new: Object) -> int:
+    """How many replicas the new set may have now."""
     wanted = replicas(deployment)
     if not is_rolling(deployment):
         return wanted
-    there = sum(max(replicas(one), status_count(one, "replicas")) for one in sets)
-    room = wanted + max_surge(deployment) - there
-    return replicas(new) + max(0, min(room, wanted - replicas(new)))
+    return replicas(new) + max(0, min(room_to_grow(deployment, sets), wanted - replicas(new)))
 
 
 def is_saturated(deployment: Object, new: Object | None) -> bool:

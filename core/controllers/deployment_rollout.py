@@ -296,13 +296,18 @@ class Rollout:
 
     def _scale(self) -> Steps:
         single = sums.active_or_latest(self.new, self.old)
+        room = sums.room_to_grow(self.deployment, self.sets) if sums.is_rolling(self.deployment) else None
         if single is not None:
-            yield from self._scale_set(single, sums.replicas(self.deployment))
+            size, wanted = sums.replicas(single), sums.replicas(self.deployment)
+            yield from self._scale_set(single, wanted if room is None else min(wanted, size + room))
         elif sums.is_saturated(self.deployment, self.new):
             for replica_set in sums.active(self.old):
                 yield from self._scale_set(replica_set, 0)
-        elif sums.is_rolling(self.deployment):
-            for replica_set, size in sums.proportional_sizes(self.deployment, sums.active(self.sets)):
+        elif room is not None:
+            sizes = sums.proportional_sizes(self.deployment, sums.active(self.sets))
+            if sum(size for _, size in sizes) - sums.total_replicas(self.sets) > room:
+                return  # sets that have just been told to shrink are still to say what they have
+            for replica_set, size in sizes:
                 yield from self._scale_set(replica_set, size, is_forced=True)
 
     def _clean_up(self) -> Steps:

@@ -4,7 +4,8 @@ Every write can be done twice without harm, which is what makes a lost answer be
 
 - A creation has its name before it is first sent. Sent again after a lost answer, "already exists" means that the first
   one arrived. If the answer stays lost, the name is kept as a *doubt* and looked up before the key is reconciled again.
-- An update carries the revision that was read; repeated, it is refused as a conflict and decided anew.
+- An update carries the revision that was read; repeated, it is refused as a conflict and decided anew. A lost answer
+  leaves a doubt too: until it is looked up, the view may be older than our own write.
 - A deletion carries a uid; that it is gone already is an answer (False), not an error.
 """
 
@@ -58,7 +59,7 @@ class Executor:
         requeue: Callable[[str, float], None],
     ) -> None:
         self.writes = 0
-        #: key -> (gvr, namespace, name) of creations whose outcome is not known.
+        #: key -> (gvr, namespace, name) of writes whose outcome is not known.
         self.doubts: dict[str, list[tuple[Gvr, str, str]]] = {}
         #: key -> the object on which a write was refused because the view was behind.
         self.stale: dict[str, tuple[Gvr, str, str]] = {}
@@ -182,14 +183,20 @@ class Executor:
                 await asyncio.sleep(CREATE_RETRY_S * 2**attempt)
             except ApiError as error:
                 if attempt and is_already_exists(error):
-                    there = await self._client.get(action.gvr, obj["metadata"]["name"], action.namespace)
-                    if _is_ours(there, obj):
-                        return there
+                    selector = f"metadata.name={obj['metadata']['name']}"
+                    there = (await self._client.list(action.gvr, action.namespace, field_selector=selector)).items
+                    if there and _is_ours(there[0], obj):
+                        return there[0]
                 raise
         raise AssertionError("the last try returns or raises")
 
     async def _change(self, key: str, action: Update | Patch) -> Object:
         self.writes += 1
+        if isinstance(action, Update):
+            metadata = action.obj["metadata"]
+            target = (action.gvr, metadata.get("namespace", ""), metadata["name"])
+        else:
+            target = (action.gvr, action.namespace, action.name)
         try:
             if isinstance(action, Update):
                 changed = await self._client.update(action.gvr, action.obj, subresource=action.subresource)
@@ -204,11 +211,10 @@ class Executor:
                 )
         except ApiError as error:
             if is_conflict(error) or is_not_found(error):
-                if isinstance(action, Update):
-                    metadata = action.obj["metadata"]
-                    self.stale[key] = (action.gvr, metadata.get("namespace", ""), metadata["name"])
-                else:
-                    self.stale[key] = (action.gvr, action.namespace, action.name)
+                self.stale[key] = target
+            raise
+        except ConnectionError:
+            self.doubts.setdefault(key, []).append(target)
             raise
         if action.subresource in ("", "status", "scale", "ephemeralcontainers") and action.subresource != "scale":
             self._absorb(action.gvr, changed)
@@ -228,10 +234,10 @@ class Executor:
                 resource_version=action.resource_version,
             )
         except ApiError as error:
-            is_gone = is_not_found(error) or (is_conflict(error) and action.uid and not action.resource_version)
-            if not is_gone:
-                if is_conflict(error):
-                    self.stale[key] = (action.gvr, action.namespace, action.name)
+            if not (is_not_found(error) or is_conflict(error)):
+                raise
+            if is_conflict(error) and await self._is_there(action):
+                self.stale[key] = (action.gvr, action.namespace, action.name)
                 raise
             if informer is not None and action.uid:
                 informer.absorb_deletion(action.namespace, action.name, action.uid)
@@ -245,6 +251,15 @@ class Executor:
             else:
                 informer.absorb(answer)
         return True
+
+    async def _is_there(self, action: Delete) -> bool:
+        """Whether exactly this object still exists: a precondition on its uid fails when another one has its name."""
+        if not action.uid or action.resource_version:
+            return True
+        page = await self._client.list(
+            action.gvr, action.namespace, field_selector=f"metadata.name={action.name}", limit=1
+        )
+        return any(uid_of(obj) == action.uid for obj in page.items)
 
 
 def _is_ours(there: Object, sent: Object) -> bool:
