@@ -4,7 +4,7 @@ Each worker is a thread with an epoll set. TCP listeners are in every set, and w
 hands it to a worker that has clearly less to do); datagram listeners belong to one worker. Python only says what leads
 where: a *target* is a named set of backends, a *listener* an open socket that leads to a target. Both are replaced
 while everything runs. What the structures mean and who may touch them: forward_core.pxd; the rules of copying:
-forward_tcp.pxd and forward_udp.pxd.
+forward_tcp.pxd and forward_udp.pxd; the loop of a thread: forward_worker.pxd.
 
 The slow twin is tests/reference/forwarder.py.
 """
@@ -19,49 +19,14 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 from posix.fcntl cimport O_CLOEXEC, O_RDONLY, open
-from posix.signal cimport sigfillset, sigset_t
-from posix.unistd cimport read, write
 
 from cybernetes.ext.forward_core cimport *
 from cybernetes.ext.forward_target cimport hash_bytes
-from cybernetes.ext.forward_tcp cimport (
-    ACCEPT_MAX,
-    KEEPALIVE_S,
-    tcp_accept,
-    tcp_close,
-    tcp_event,
-    tcp_expire,
-    tcp_free_dead,
-    tcp_run_waiting,
-    tcp_take_inbox,
-)
-from cybernetes.ext.forward_udp cimport (
-    BATCH,
-    BUCKETS,
-    DATAGRAM_MAX,
-    GOING_ON,
-    SHORT,
-    flow_close,
-    udp_expire,
-    udp_flow_event,
-    udp_free_dead,
-    udp_listener_event,
-)
-
-cdef extern from "<sys/eventfd.h>" nogil:
-    int eventfd(unsigned int, int)
-    int EFD_NONBLOCK, EFD_CLOEXEC
-
-cdef extern from "<signal.h>" nogil:
-    int pthread_sigmask(int, const sigset_t *, sigset_t *)
-    int SIG_SETMASK
+from cybernetes.ext.forward_tcp cimport KEEPALIVE_S
+from cybernetes.ext.forward_worker cimport worker_close, worker_init, worker_run, worker_wake
 
 cdef extern from "<unistd.h>" nogil:
     int dup3(int, int, int)
-
-cdef enum:
-    EVENTS_MAX = 256
-
 
 class Counters(NamedTuple):
     """Of one target since it was made. ``active`` is now. Times in microseconds, sizes in bytes."""
@@ -73,78 +38,6 @@ class Counters(NamedTuple):
     connect_failures: int
     refused: int
     connect_us: int
-
-
-cdef int64_t next_deadline(Worker *worker) noexcept nogil:
-    """How long to wait for events, in ms; -1 for ever."""
-    cdef int64_t due = -1, candidate
-    cdef int which
-    if worker.waiting != NULL:
-        return 0
-    for which in range(2):
-        if worker.deadline_first[which] != NULL:
-            candidate = worker.deadline_first[which].deadline_ms
-            if due < 0 or candidate < due:
-                due = candidate
-        if worker.flow_first[which] != NULL:
-            candidate = worker.flow_first[which].used_ms + (
-                worker.shared.limits.flow_idle_ms if which == GOING_ON else worker.shared.limits.flow_short_ms
-            )
-            if due < 0 or candidate < due:
-                due = candidate
-    if due < 0:
-        return -1
-    due -= worker.now_ms
-    return due if due > 0 else 0
-
-
-cdef void dispatch(Worker *worker, uint64_t tag, uint32_t events) noexcept nogil:
-    cdef Listener *listener
-    cdef Target *target = NULL
-    cdef uint64_t count
-    if tag == 0:
-        read(worker.wake, &count, sizeof(count))
-        tcp_take_inbox(worker)
-    elif tag >> 63:
-        listener = listener_take(worker.shared, tag, &target)
-        if listener != NULL:
-            if listener.is_datagram:
-                udp_listener_event(worker, listener, target)
-            else:
-                tcp_accept(worker, listener, target)
-            listener_release(listener)
-            target_release(target)
-    elif tag & 2:
-        udp_flow_event(worker, <Flow *>(tag & ~<uint64_t>7))
-    else:
-        tcp_event(worker, <Connection *>(tag & ~<uint64_t>7), <int>(tag & 1), events)
-
-
-cdef void *run(void *argument) noexcept nogil:
-    cdef Worker *worker = <Worker *>argument
-    cdef epoll_event events[EVENTS_MAX]
-    cdef sigset_t all_signals
-    cdef int count, index
-    sigfillset(&all_signals)  # signals are the interpreter's business
-    pthread_sigmask(SIG_SETMASK, &all_signals, NULL)
-    while not fwd_load(&worker.shared.is_stopping):
-        worker.now_ms = clock_us() // 1000
-        count = epoll_wait(worker.epoll, events, EVENTS_MAX, <int>next_deadline(worker))
-        worker.now_ms = clock_us() // 1000
-        for index in range(count):
-            dispatch(worker, events[index].data.u64, events[index].events)
-        tcp_run_waiting(worker)
-        tcp_expire(worker)
-        udp_expire(worker)
-        tcp_free_dead(worker)
-        udp_free_dead(worker)
-    tcp_take_inbox(worker)
-    while worker.all != NULL:
-        tcp_close(worker, worker.all, 1)
-    for index in range(2):
-        while worker.flow_first[index] != NULL:
-            flow_close(worker.flow_first[index])
-    return NULL
 
 
 cdef int read_address(object host, object port, Address *address) except -1:
@@ -218,23 +111,9 @@ cdef class Forwarder:
 
     cdef int _start(self, int number) except -1:
         cdef Worker *worker = &self.shared.workers[number]
-        cdef int failure
-        worker.shared = self.shared
-        worker.number = number
-        worker.accept_limit = 1
-        worker.now_ms = clock_us() // 1000
-        pthread_mutex_init(&worker.inbox_lock, NULL)
-        worker.buffer = <char *>malloc(self.shared.limits.buffer_bytes)
-        worker.datagrams = <char *>malloc(BATCH * DATAGRAM_MAX)
-        worker.buckets = <Flow **>calloc(BUCKETS, sizeof(Flow *))
-        worker.epoll = epoll_create1(EPOLL_CLOEXEC)
-        worker.wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-        worker.reserve = open("/dev/null", O_RDONLY | O_CLOEXEC)
-        if worker.buffer == NULL or worker.datagrams == NULL or worker.buckets == NULL:
-            raise MemoryError
-        if worker.epoll < 0 or worker.wake < 0 or watch(worker.epoll, worker.wake, EPOLLIN, 0) < 0:
-            raise OSError(errno, os.strerror(errno))
-        failure = pthread_create(&worker.thread, NULL, run, worker)
+        cdef int failure = worker_init(worker, self.shared, number)
+        if failure == 0:
+            failure = pthread_create(&worker.thread, NULL, worker_run, worker)
         if failure:
             raise OSError(failure, os.strerror(failure))
         self.shared.worker_count = number + 1
@@ -249,42 +128,24 @@ cdef class Forwarder:
 
     cdef void _close(self) noexcept:
         cdef Shared *shared = self.shared
-        cdef Worker *worker
         cdef int index
         if shared == NULL:
             return
         self.shared = NULL
         fwd_store(&shared.is_stopping, 1)
         for index in range(shared.worker_count):
-            _wake(&shared.workers[index])
+            worker_wake(&shared.workers[index])
         with nogil:
             for index in range(shared.worker_count):
                 pthread_join(shared.workers[index].thread, NULL)
         for index in range(shared.worker_count):
-            worker = &shared.workers[index]
-            tcp_take_inbox(worker)  # what a slower worker handed over last
-            while worker.all != NULL:
-                tcp_close(worker, worker.all, 1)
-            worker.waiting = NULL
-            while worker.dead != NULL:
-                worker.dead.is_waiting = 0
-                _free_first_dead(worker)
-            udp_free_dead(worker)
+            worker_close(&shared.workers[index])
         for index in range(shared.capacity):
             if shared.table[index] != NULL:
                 listener_release(shared.table[index])
         for pointer in self.targets.values():
             target_release(<Target *><uint64_t>pointer)
         self.targets = {}
-        for index in range(shared.worker_count):
-            worker = &shared.workers[index]
-            close(worker.epoll)
-            close(worker.wake)
-            close(worker.reserve)
-            pthread_mutex_destroy(&worker.inbox_lock)
-            free(worker.buffer)
-            free(worker.datagrams)
-            free(worker.buckets)
         close(self.null)
         pthread_mutex_destroy(&shared.lock)
         free(shared.table)
@@ -514,13 +375,3 @@ cdef class Forwarder:
         """How many TCP connections are open."""
         return fwd_load(&self._open().connections)
 
-
-cdef void _wake(Worker *worker) noexcept nogil:
-    cdef uint64_t one = 1
-    write(worker.wake, &one, sizeof(one))
-
-
-cdef void _free_first_dead(Worker *worker) noexcept nogil:
-    cdef Connection *c = worker.dead
-    worker.dead = c.next_dead
-    free(c)

@@ -43,7 +43,7 @@ _PROTOCOL_STATIC = 4
 class Link(NamedTuple):
     """An interface. ``kind`` is ``bridge``, ``veth``, …; empty for hardware and loopback."""
 
-    index: int
+    number: int
     name: str
     kind: str
     flags: int
@@ -60,7 +60,7 @@ class Link(NamedTuple):
 class Address(NamedTuple):
     """An address of an interface. ``scope`` 0 is global, 253 the link, 254 the host."""
 
-    index: int
+    interface: int
     address: str
     prefix: int
     scope: int
@@ -73,7 +73,7 @@ class Route(NamedTuple):
     destination: str
     prefix: int
     via: str
-    index: int
+    interface: int
     table: int
     kind: int
     metric: int
@@ -194,7 +194,7 @@ class Netlink:
         link = self.link(name)
         if link is None:
             raise OSError(errno.ENODEV, f"there is no interface {name}")
-        return link.index
+        return link.number
 
     def add_bridge(self, name: str, *, mac: bytes, mtu: int = 1500) -> None:
         """A bridge that is up. Its MAC is fixed: left alone, it would change with every port that comes and goes."""

@@ -168,13 +168,13 @@ class PodNetwork:
                 kernel.add_bridge(self.bridge, mac=mac, mtu=self._mtu)
                 index = kernel.index(self.bridge)
             else:
-                index = found.index
+                index = found.number
                 if not found.is_up or found.mtu != self._mtu:
                     kernel.set_link(index, up=True, mtu=self._mtu)
             self._bridge_index = index
             wanted = {(str(pool.gateway), pool.network.max_prefixlen) for pool in pools}
             for address in kernel.addresses():
-                if address.index == index and address.scope == 0 and (address.address, address.prefix) not in wanted:
+                if address.interface == index and address.scope == 0 and (address.address, address.prefix) not in wanted:
                     kernel.delete_address(index, address.address, address.prefix)
             for gateway, prefix in sorted(wanted):
                 kernel.add_address(index, gateway, prefix)
@@ -266,7 +266,7 @@ class PodNetwork:
             if bridge is None:
                 return
             for link in kernel.links():
-                if link.master == bridge.index and link.kind == "veth" and link.alias.startswith(_ALIAS + " "):
+                if link.master == bridge.number and link.kind == "veth" and link.alias.startswith(_ALIAS + " "):
                     kernel.delete_link(link.name)
             kernel.delete_link(self.bridge)
             for cidr in _cidrs_of(bridge.alias):
@@ -330,8 +330,8 @@ def _set_sysctl(name: str, value: str) -> None:
 
 def _outside_mtu(kernel: Netlink) -> int:
     """The MTU of the interface that leads to the world: pods that use a larger one lose packets on the way."""
-    defaults = {route.index for route in kernel.routes() if route.prefix == 0 and route.index}
-    mtus = [link.mtu for link in kernel.links() if link.index in defaults]
+    defaults = {route.interface for route in kernel.routes() if route.prefix == 0 and route.interface}
+    mtus = [link.mtu for link in kernel.links() if link.number in defaults]
     return min(mtus, default=_DEFAULT_MTU)
 
 

@@ -57,11 +57,11 @@ class ServiceNamespace:
             raise
 
     def _refuse_taken(self, kernel: Netlink) -> None:
-        names = {link.index: link.name for link in kernel.links()}
+        names = {link.number: link.name for link in kernel.links()}
         for route in kernel.routes():
             for network in self.networks:
                 if (route.destination, route.prefix) == (str(network.network_address), network.prefixlen):
-                    where = names.get(route.index, "another interface")
+                    where = names.get(route.interface, "another interface")
                     raise CidrInUse(f"the service CIDR {network} already leads to {where}: use another --service-cidr")
 
     def _set_up(self, kernel: Netlink, inside: Netlink) -> None:

@@ -19,15 +19,16 @@ from cybernetes.services.kubelet.hostports import ForwardedHostPorts
 from cybernetes.services.kubelet.network import NetworkFailure, PodNetwork, internal_addresses, primary_addresses
 from cybernetes.services.kubelet.runtimes.interface import PortMapping
 
-#: Others may test on this machine at the same time.
-NUMBER = os.getpid() % 200 + 20
+#: Others may test on this machine at the same time: a part of 10.192.0.0/11 for each process.
+NUMBER = os.getpid() % 250
+NET = f"10.{192 + os.getpid() // 250 % 32}"
 BRIDGE = f"cybt{os.getpid() % 100000}"
-CIDR = f"10.222.{NUMBER}.0/28"
+CIDR = f"{NET}.{NUMBER}.0/28"
 SIX = f"fd22:{NUMBER}::/64"
 
 
 def address(number: int) -> str:
-    return f"10.222.{NUMBER}.{number}"
+    return f"{NET}.{NUMBER}.{number}"
 
 
 class Pod:
@@ -69,7 +70,7 @@ def pods() -> Iterator[list[Pod]]:
 
 @pytest.fixture
 async def network() -> AsyncIterator[PodNetwork]:
-    made = PodNetwork(bridge=BRIDGE, cluster_cidrs=["10.222.0.0/16"], host_ports=ForwardedHostPorts())
+    made = PodNetwork(bridge=BRIDGE, cluster_cidrs=[f"{NET}.0.0/16"], host_ports=ForwardedHostPorts())
     await made.configure([CIDR])
     yield made
     await made.remove()
@@ -171,7 +172,7 @@ async def test_failures_say_why_and_leave_nothing(network: PodNetwork, pods: lis
     assert network.addresses("a") == ()
     with pytest.raises(NetworkFailure, match="no pod CIDR yet"):
         await PodNetwork(bridge=BRIDGE).attach("a", pods[0].path)
-    await network.configure([f"10.222.{NUMBER}.0/30"])
+    await network.configure([f"{NET}.{NUMBER}.0/30"])
     await network.attach("a", pods[0].path)
     with pytest.raises(NetworkFailure, match="all 1 addresses of pod CIDR"):
         await network.attach("b", pods[1].path)
@@ -195,7 +196,7 @@ async def test_other_cidrs_move_the_bridge_and_leave_pods_as_they_are(network: P
     await network.configure([f"10.223.{NUMBER}.0/28"])
     with Netlink() as kernel:
         index = kernel.index(BRIDGE)
-        found = [a.address for a in kernel.addresses() if a.index == index and a.scope == 0]
+        found = [a.address for a in kernel.addresses() if a.interface == index and a.scope == 0]
         unreachable = [route.destination for route in kernel.routes() if route.kind == UNREACHABLE]
     assert found == [f"10.223.{NUMBER}.1"]
     assert address(0) not in unreachable
