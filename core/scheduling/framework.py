@@ -24,6 +24,7 @@ from cybernetes.core.scheduling.plugins.noderesourcesfit import NodeResourcesFit
 from cybernetes.core.scheduling.plugins.registry import PLUGINS, Factory
 from cybernetes.core.scheduling.profile import POINTS, Profile, ProfileError
 from cybernetes.core.scheduling.template import Template, fitting_rows
+from cybernetes.ext.ranking import Ranking
 
 #: A template of 15,000 nodes is half a megabyte.
 TEMPLATES_MAX = 64
@@ -180,43 +181,45 @@ class Framework:
             if row < 0:
                 return Found(-1, 0, 0, self.diagnose(cycle, template))
             return Found(row, ranking.score(row), ranking.feasible)
-        return self._place_slowly(cycle, template)
+        return self._place_slowly(cycle, template, ranking)
 
-    def _place_slowly(self, cycle: Cycle, template: Template) -> Found:
+    def _place_slowly(self, cycle: Cycle, template: Template, ranking: Ranking) -> Found:
         """With plugins that must be asked for every pod."""
         skipped, refusal, names = self._run_own_pre_filters(cycle)
         if refusal is not None:
             return self._refused(refusal)
-        ranking = template.refresh()
         codes = template.cluster_codes(cycle)
-        if codes is None:
-            codes = numpy.zeros(self.table.capacity, numpy.uint8)
-        elif self.table.nominations:
+        if self.table.nominations:
             self._look_again(cycle, codes)
-        feasible = fitting_rows(ranking)
-        feasible = feasible[codes[feasible] == 0]
-        if names is not None:
-            allowed = [row for row in feasible.tolist() if self.table.at(row).name in names]
-            feasible = numpy.array(allowed, numpy.intp)
-        filters = [plugin for plugin in self.own_filters if plugin.name not in skipped]
-        if filters:
-            passed = [row for row in feasible.tolist() if self._filter_one(cycle, filters, self.table.at(row)) is None]
-            feasible = numpy.array(passed, numpy.intp)
-        if not len(feasible):
-            return Found(-1, 0, 0, self.diagnose(cycle, template, names))
-        if len(feasible) == 1:  # nothing to score
-            row = int(feasible[0])
-            return Found(row, ranking.score(row), 1)
-        extra = template.cluster_scores(cycle, feasible)
-        if extra is None:
-            extra = numpy.zeros(self.table.capacity, numpy.int64)
+        if not self.is_plain:
+            self._filter_one_by_one(cycle, ranking, codes, skipped, names)
+        extra = template.cluster_scores(cycle, ranking, codes)
         if self.own_scorers:
-            self._score_one_by_one(cycle, feasible, extra, self.own_scorers)
-        if names is not None or filters:
-            codes[:] = 1
-            codes[feasible] = 0
+            feasible = fitting_rows(ranking)
+            feasible = feasible[codes[feasible] == 0]
+            if len(feasible) > 1:  # a single one needs no score
+                self._score_one_by_one(cycle, feasible, extra, self.own_scorers)
         row, score, count = ranking.choose_with(codes, extra)
+        if row < 0:
+            return Found(-1, 0, 0, self.diagnose(cycle, template, names))
         return Found(row, score, count)
+
+    def _filter_one_by_one(
+        self,
+        cycle: Cycle,
+        ranking: Ranking,
+        codes: NDArray[numpy.uint8],
+        skipped: set[str],
+        names: frozenset[str] | None,
+    ) -> None:
+        filters = [plugin for plugin in self.own_filters if plugin.name not in skipped]
+        if not filters and names is None:
+            return
+        feasible = fitting_rows(ranking)
+        for row in feasible[codes[feasible] == 0].tolist():
+            node = self.table.at(row)
+            if (names is not None and node.name not in names) or self._filter_one(cycle, filters, node) is not None:
+                codes[row] = 1
 
     def _look_again(self, cycle: Cycle, codes: NDArray[numpy.uint8]) -> None:
         """Nodes where pods are nominated must fit with them as well."""

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from cybernetes.core.scheduling.events import EventHint
     from cybernetes.core.scheduling.nodeinfo import NodeInfo
     from cybernetes.core.scheduling.queue import QueuedPod
+    from cybernetes.ext.ranking import Ranking
 
 SCORE_MAX = 100
 
@@ -240,6 +241,20 @@ class ClusterPlugin(Plugin, Protocol):
 
     def concerns(self, cycle: Cycle) -> bool:
         """Whether it has anything to say about the template's pods; asked again as ``Tracker.owned_version`` moves."""
+        ...
+
+
+class ClusterKernels(Plugin, Protocol):
+    """A plugin of Scope.CLUSTER may have its columns as passes over all nodes at once; they are asked for every pod."""
+
+    def refuse_all(self, cycle: Cycle, codes: NDArray[numpy.uint8]) -> None:
+        """Set the code of every row where ``filter_rows`` gives one."""
+        ...
+
+    def score_all(
+        self, cycle: Cycle, ranking: Ranking, codes: NDArray[numpy.uint8], weight: int, extra: Scores
+    ) -> None:
+        """Add the weighted and normalised score of every feasible row: one that is ranked and has no code."""
         ...
 
 

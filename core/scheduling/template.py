@@ -17,7 +17,7 @@ import numpy
 from numpy.typing import NDArray
 
 from cybernetes.core.scheduling.cycle import Cycle
-from cybernetes.core.scheduling.interface import Code, PreFilterResult, Scope, Status
+from cybernetes.core.scheduling.interface import Code, PreFilterResult, Status
 from cybernetes.core.scheduling.nodetable import NodeTable
 from cybernetes.core.scheduling.podshape import PodShape
 from cybernetes.ext.ranking import UNFIT, Ranking
@@ -204,26 +204,31 @@ class Template:
 
     # ---- pods elsewhere
 
-    def cluster_codes(self, cycle: Cycle) -> Mask | None:
-        """Rows that plugins refuse because of pods on other nodes (not 0). None: no plugin has anything to say."""
-        result: Mask | None = None
-        rows = self.table.all_rows()
+    def cluster_codes(self, cycle: Cycle) -> Mask:
+        """Not 0 where a plugin refuses the row because of pods on other nodes."""
+        result = numpy.zeros(self.table.capacity, numpy.uint8)
+        rows: Rows | None = None
         for plugin in self.framework.cluster_filters:
+            if hasattr(plugin, "refuse_all"):
+                plugin.refuse_all(cycle, result)
+                continue
+            rows = self.table.all_rows() if rows is None else rows
             codes = plugin.filter_rows(cycle, rows)
             if codes is not None:
-                if result is None:
-                    result = numpy.zeros(self.table.capacity, numpy.uint8)
                 result[rows[codes != 0]] = 1
         return result
 
-    def cluster_scores(self, cycle: Cycle, feasible: Rows) -> NDArray[numpy.int64] | None:
-        """What plugins add to the feasible rows because of pods on other nodes. None: nothing."""
-        result: NDArray[numpy.int64] | None = None
+    def cluster_scores(self, cycle: Cycle, ranking: Ranking, codes: Mask) -> NDArray[numpy.int64]:
+        """What plugins add to the feasible rows because of pods on other nodes."""
+        result = numpy.zeros(self.table.capacity, numpy.int64)
         for scorer in self.framework.cluster_scorers:
+            if hasattr(scorer.plugin, "score_all"):
+                scorer.plugin.score_all(cycle, ranking, codes, scorer.weight, result)
+                continue
+            feasible = fitting_rows(ranking)
+            feasible = feasible[codes[feasible] == 0]
             raw = scorer.plugin.score_rows(cycle, feasible)
             if raw is not None:
-                if result is None:
-                    result = numpy.zeros(self.table.capacity, numpy.int64)
                 result[feasible] += scorer.weight * scorer.normalized(cycle, raw)
         return result
 
@@ -231,7 +236,3 @@ class Template:
 def fitting_rows(ranking: Ranking) -> Rows:
     """The rows that are not UNFIT, rising."""
     return numpy.flatnonzero(numpy.frombuffer(ranking.scores(), numpy.int64) != UNFIT)
-
-
-#: What a template keeps is only for plugins of these scopes; others are asked for every pod.
-CACHED_SCOPES = (Scope.NODE, Scope.NODE_PODS)

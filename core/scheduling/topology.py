@@ -54,6 +54,7 @@ class Domains:
         self.numbers: dict[str, int] = {}
         #: Goes up when a row moves to another domain.
         self.version = 0
+        self._nodes: tuple[int, Counts] | None = None
         for info in table:
             self.put(info.row, info)
 
@@ -64,6 +65,14 @@ class Domains:
         if self.of_row[row] != number:
             self.of_row[row] = number
             self.version += 1
+
+    def nodes(self) -> Counts:
+        """How many nodes each domain has."""
+        if self._nodes is None or self._nodes[0] != self.version:
+            within = self.of_row[self.of_row >= 0]
+            counts = numpy.bincount(within, minlength=len(self.numbers)).astype(numpy.int64)
+            self._nodes = (self.version, counts)
+        return self._nodes[1]
 
     def renumber(self, table: NodeTable) -> None:
         """Forget the values that no node has any more."""

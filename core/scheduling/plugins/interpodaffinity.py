@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy
+from numpy.typing import NDArray
 
 from cybernetes.core.objects import NAMESPACES
 from cybernetes.core.scheduling.affinityterms import AffinityTerms, affinity_terms
@@ -37,12 +38,15 @@ from cybernetes.core.scheduling.interface import (
 from cybernetes.core.scheduling.nodeinfo import NodeInfo
 from cybernetes.core.scheduling.plugins.affinityreference import AffinityReference, node_may_help, pod_may_help
 from cybernetes.core.scheduling.topology import PREFERRED, REQUIRED, REQUIRED_ANTI, Counter, DomainSums, Tracker
+from cybernetes.ext import domains
+from cybernetes.ext.ranking import Ranking
 
 NAME = "InterPodAffinity"
 LONELY = unresolvable("node(s) didn't match pod affinity rules")
 CROWDED = unschedulable("node(s) didn't match pod anti-affinity rules")
 UNWANTED = unschedulable("node(s) didn't satisfy existing pods anti-affinity rules")
 
+_MANY = 2**62
 _STATUS_OF = {1: LONELY, 2: CROWDED, 3: UNWANTED}
 
 
@@ -121,18 +125,8 @@ class InterPodAffinity:
         return _STATUS_OF[code]
 
     def score_rows(self, cycle: Cycle, rows: Rows) -> Scores | None:
-        terms = affinity_terms(cycle.shape)
-        if self.ignores_preferred_of_placed and not terms.preferred:
-            return None
-        weighted: list[tuple[int, DomainSums]] = []
-        if terms.preferred:
-            weighted.extend(self._prepared(cycle, terms).preferred)
-        for kind, counter in self._tracker.owned_terms(cycle.namespace, cycle.labels):
-            weight = {PREFERRED: 1, REQUIRED: self.hard_weight}.get(kind, 0)
-            if weight:
-                weighted.append((weight, self._tracker.sums(counter, counter.terms[0].topology_key)))
         total: Scores | None = None
-        for weight, sums in weighted:
+        for weight, sums in self._weighted(cycle):
             values = sums.current()
             if values.any():
                 if total is None:
@@ -140,12 +134,55 @@ class InterPodAffinity:
                 total += weight * numpy.append(values, 0)[sums.domains.of_row[rows]]  # -1 is the 0
         return total
 
+    def _weighted(self, cycle: Cycle) -> list[tuple[int, DomainSums]]:
+        """What adds to a node's score, with its weight: the pod's preferences, and those of placed pods for it."""
+        terms = affinity_terms(cycle.shape)
+        if self.ignores_preferred_of_placed and not terms.preferred:
+            return []
+        weighted: list[tuple[int, DomainSums]] = []
+        if terms.preferred:
+            weighted.extend(self._prepared(cycle, terms).preferred)
+        for kind, counter in self._tracker.owned_terms(cycle.namespace, cycle.labels):
+            weight = 1 if kind == PREFERRED else self.hard_weight if kind == REQUIRED else 0
+            if weight:
+                weighted.append((weight, self._tracker.sums(counter, counter.terms[0].topology_key)))
+        return weighted
+
     def normalize_scores(self, cycle: Cycle, scores: Scores) -> Scores:
         least, most = int(scores.min()), int(scores.max())
         if most == least:
             return numpy.zeros_like(scores)
         scaled: Scores = (float(SCORE_MAX) * ((scores - least) / float(most - least))).astype(numpy.int64)
         return scaled
+
+    def refuse_all(self, cycle: Cycle, codes: NDArray[numpy.uint8]) -> None:
+        terms = affinity_terms(cycle.shape)
+        closed: list[DomainSums] = []
+        for kind, counter in self._tracker.owned_terms(cycle.namespace, cycle.labels):
+            if kind == REQUIRED_ANTI:
+                closed.append(self._tracker.sums(counter, counter.terms[0].topology_key))
+        if terms.required or terms.required_anti:
+            prepared = self._prepared(cycle, terms)
+            closed.extend(prepared.required_anti)
+            is_first = prepared.matches_itself and not any(sums.current().any() for sums in prepared.required)
+            empty = -_MANY if is_first else 0  # the first of its kind needs the labels only
+            for sums in prepared.required:
+                domains.refuse(codes, sums.domains.of_row, sums.current(), -_MANY, empty, True)
+        for sums in closed:
+            domains.refuse(codes, sums.domains.of_row, sums.current(), 1, _MANY, False)
+
+    def score_all(
+        self, cycle: Cycle, ranking: Ranking, codes: NDArray[numpy.uint8], weight: int, extra: Scores
+    ) -> None:
+        raw: Scores | None = None
+        for factor, sums in self._weighted(cycle):
+            values = sums.current()
+            if values.any():
+                if raw is None:
+                    raw = numpy.zeros(len(codes), numpy.int64)
+                domains.add_sums(raw, sums.domains.of_row, values, factor)
+        if raw is not None:
+            domains.add_normalized_affinity(ranking, codes, raw, weight, extra)
 
     def _prepared(self, cycle: Cycle, terms: AffinityTerms) -> Prepared:
         version = cycle.cluster.version(NAMESPACES)

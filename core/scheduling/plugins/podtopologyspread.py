@@ -53,11 +53,14 @@ from cybernetes.core.scheduling.spreadconstraints import (
 )
 from cybernetes.core.scheduling.taints import untolerated
 from cybernetes.core.scheduling.topology import Counter, DomainSums, Tracker
+from cybernetes.ext import domains
+from cybernetes.ext.ranking import Ranking
 
 NAME = "PodTopologySpread"
 SKEWED = unschedulable("node(s) didn't match pod topology spread constraints")
 UNLABELLED = unresolvable("node(s) didn't match pod topology spread constraints (missing required label)")
 
+_MANY = 2**62
 _SKEWED_CODE = 1
 _UNLABELLED_CODE = 2
 
@@ -74,8 +77,8 @@ class Counted(NamedTuple):
 
 class Prepared(NamedTuple):
     constraints: tuple[Counted, ...]
-    #: Rows that have the labels of all constraints.
-    has_all_keys: NDArray[numpy.bool_]
+    #: Rows that soft constraints score: those with the labels of all, unless the constraints are the system's.
+    is_counted: NDArray[numpy.uint8]
     object_version: int
 
     def is_current(self, cycle: Cycle) -> bool:
@@ -155,12 +158,12 @@ class PodTopologySpread:
         for constraint, _, sums, counts_itself in reversed(prepared.constraints):  # the first that refuses decides
             values = sums.current()
             inhabited = sums.nodes > 0
-            domains = sums.domains.of_row[rows]
+            of_row = sums.domains.of_row[rows]
             fewest = int(values[inhabited].min()) if inhabited.any() else 0
             if int(inhabited.sum()) < constraint.min_domains:
                 fewest = 0
             full = numpy.append(values + counts_itself - fewest > constraint.max_skew, False)  # the last: no domain
-            codes = numpy.where(domains < 0, _UNLABELLED_CODE, numpy.where(full[domains], _SKEWED_CODE, codes))
+            codes = numpy.where(of_row < 0, _UNLABELLED_CODE, numpy.where(full[of_row], _SKEWED_CODE, codes))
         return codes
 
     def explain_code(self, cycle: Cycle, code: int) -> Status:
@@ -171,21 +174,21 @@ class PodTopologySpread:
         prepared = self._prepared(cycle, SOFT)
         if prepared is None:
             return None
-        is_counted = prepared.has_all_keys[rows] if self.requires_all_keys(cycle) else numpy.ones(len(rows), bool)
+        is_counted = prepared.is_counted[rows] != 0
         scored = rows[is_counted]
         total = numpy.zeros(len(rows), numpy.float64)
         for constraint, counter, sums, _ in prepared.constraints:
             values = sums.current()
-            domains = sums.domains.of_row[rows]
+            of_row = sums.domains.of_row[rows]
             if constraint.topology_key == HOSTNAME:
                 size = len(scored)
                 counts = counter.by_row[rows].astype(numpy.float64)
             else:
                 of_scored = sums.domains.of_row[scored]
                 size = int((numpy.bincount(of_scored + 1, minlength=1) > 0).sum())
-                counts = numpy.append(values, 0)[domains].astype(numpy.float64)
+                counts = numpy.append(values, 0)[of_row].astype(numpy.float64)
             weight = math.log(size + 2)
-            total += numpy.where(domains >= 0, counts * weight + (constraint.max_skew - 1), 0.0)
+            total += numpy.where(of_row >= 0, counts * weight + (constraint.max_skew - 1), 0.0)
         scores = numpy.floor(total + 0.5).astype(numpy.int64)  # halves away from zero; nothing is below zero
         return numpy.where(is_counted, scores, -1)
 
@@ -197,6 +200,38 @@ class PodTopologySpread:
         if most == 0:
             return numpy.where(counted, SCORE_MAX, 0)
         return numpy.where(counted, SCORE_MAX * (most + least - scores) // most, 0)
+
+    def refuse_all(self, cycle: Cycle, codes: NDArray[numpy.uint8]) -> None:
+        prepared = self._prepared(cycle, HARD)
+        if prepared is None:
+            return
+        for constraint, _, sums, counts_itself in prepared.constraints:
+            values = sums.current()
+            least, inhabited = domains.fewest(values, sums.nodes)
+            if inhabited < constraint.min_domains:
+                least = 0
+            too_many = constraint.max_skew + least - counts_itself + 1
+            domains.refuse(codes, sums.domains.of_row, values, too_many, _MANY, True)
+
+    def score_all(
+        self, cycle: Cycle, ranking: Ranking, codes: NDArray[numpy.uint8], weight: int, extra: Scores
+    ) -> None:
+        prepared = self._prepared(cycle, SOFT)
+        if prepared is None:
+            return
+        is_counted = prepared.is_counted
+        has_bare_nodes = not self.requires_all_keys(cycle)
+        terms = []
+        for constraint, counter, sums, _ in prepared.constraints:
+            of_row = sums.domains.of_row
+            if constraint.topology_key == HOSTNAME:
+                size = domains.count_feasible(ranking, codes, is_counted)
+                counts: NDArray[Any] = counter.by_row
+            else:
+                counts = sums.current()
+                size = domains.count_domains(ranking, codes, is_counted, of_row, sums.domains.nodes(), has_bare_nodes)
+            terms.append((of_row, counts, math.log(size + 2), float(constraint.max_skew - 1)))
+        domains.score_spread(ranking, codes, is_counted, terms, weight, extra)
 
     def _prepared(self, cycle: Cycle, action: str) -> Prepared | None:
         """Counters and sums of the template's constraints, made once and made again when nodes changed."""
@@ -232,7 +267,7 @@ class PodTopologySpread:
             counter = tracker.counter([term], skips_terminating=True)
             sums = tracker.sums(counter, constraint.topology_key, eligible)
             found.append(Counted(constraint, counter, sums, constraint.selector.matches(cycle.labels)))
-        return Prepared(tuple(found), has_all_keys, table.object_version)
+        return Prepared(tuple(found), within.astype(numpy.uint8), table.object_version)
 
     # ---- node by node: the slow twin
 
