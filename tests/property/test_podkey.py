@@ -35,7 +35,7 @@ specs = st.fixed_dictionaries(
     optional={
         "initContainers": st.none() | containers,
         "volumes": st.none() | volumes,
-        "affinity": values,
+        "affinity": st.none() | st.dictionaries(st.text(max_size=3), values, max_size=2),
         "tolerations": values,
         "priority": st.integers(-5, 5),
         "hostNetwork": st.booleans(),
