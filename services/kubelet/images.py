@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from cybernetes.core.clock import Clock
 from cybernetes.core.kubelet.backoff import Backoff, format_duration
@@ -22,8 +23,10 @@ log = logging.getLogger(__name__)
 PULLS_MAX = 5
 BACKOFF_S = 10.0
 BACKOFF_MAX_S = 300.0
-#: After a failed pull the status soon says ImagePullBackOff.
+#: For so long after a failed pull its error is shown; then it is waiting that is (ImagePullBackOff).
 TELL_BACKOFF_S = 2.0
+#: Of so many pods and images the last error is remembered.
+ERRORS_MAX = 1000
 
 #: Gets what is worth an event: (type, reason, message).
 Note = Callable[[Kind, str, str], None]
@@ -40,12 +43,18 @@ class StartError(Exception):
         self.retry_s = retry_s
 
 
+class Failure(NamedTuple):
+    reason: str
+    message: str
+    at: float
+
+
 class ImagePuller:
     def __init__(self, runtime: Runtime, clock: Clock) -> None:
         self._runtime = runtime
         self._clock = clock
         self._backoff = Backoff(BACKOFF_S, BACKOFF_MAX_S)
-        self._last_errors: dict[str, str] = {}
+        self._failures: dict[str, Failure] = {}
         self._pulls: dict[str, asyncio.Task[str]] = {}
         self._slots = asyncio.Semaphore(PULLS_MAX)
 
@@ -93,12 +102,17 @@ class ImagePuller:
 
     async def _pull(self, pod: Object, image: str, name: str, secrets: Sequence[Object], note: Note) -> None:
         key = f"{uid_of(pod)}_{name}"
-        wait_s = self._backoff.remaining(key, self._clock.now())
+        now = self._clock.now()
+        wait_s = self._backoff.remaining(key, now)
         if wait_s > 0:
+            failed = self._failures.get(key)
+            if failed is not None and (tell_s := failed.at + TELL_BACKOFF_S - now) > 0:
+                raise StartError(failed.reason, failed.message, tell_s)  # woken early: it would never be seen
             message = f'Back-off pulling image "{image}"'
             note("Normal", "BackOff", message)
-            last = self._last_errors.get(key)
-            raise StartError("ImagePullBackOff", f"{message}: {last}" if last else message, wait_s)
+            raise StartError(
+                "ImagePullBackOff", f"{message}: {failed.reason}: {failed.message}" if failed else message, wait_s
+            )
         note("Normal", "Pulling", f'Pulling image "{image}"')
         started = self._clock.monotonic()
         task = self._pulls.get(name)
@@ -112,12 +126,12 @@ class ImagePuller:
             self._backoff.next(key, self._clock.now(), self._clock.now())
             reason = error.reason if error.reason in ("RegistryUnavailable", "SignatureValidationFailed") else ""
             reason = reason or "ErrImagePull"
-            self._last_errors[key] = f"{reason}: {error}"
-            if len(self._last_errors) > 1000:
-                self._last_errors.pop(next(iter(self._last_errors)))
+            self._failures[key] = Failure(reason, str(error), self._clock.now())
+            if len(self._failures) > ERRORS_MAX:
+                self._failures.pop(next(iter(self._failures)))
             raise StartError(reason, str(error), TELL_BACKOFF_S) from error
         self._backoff.forget(key)
-        self._last_errors.pop(key, None)
+        self._failures.pop(key, None)
         size = await self._runtime.image_status(name)
         took = format_duration(round(self._clock.monotonic() - started, 3))
         text = f'Successfully pulled image "{image}" in {took} ({took} including waiting).'

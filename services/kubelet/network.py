@@ -174,7 +174,11 @@ class PodNetwork:
             self._bridge_index = index
             wanted = {(str(pool.gateway), pool.network.max_prefixlen) for pool in pools}
             for address in kernel.addresses():
-                if address.interface == index and address.scope == 0 and (address.address, address.prefix) not in wanted:
+                if (
+                    address.interface == index
+                    and address.scope == 0
+                    and (address.address, address.prefix) not in wanted
+                ):
                     kernel.delete_address(index, address.address, address.prefix)
             for gateway, prefix in sorted(wanted):
                 kernel.add_address(index, gateway, prefix)

@@ -192,7 +192,14 @@ class Starter:
     async def _create(self, start: Start, container: spec.Container, image: Image) -> str:
         pod, name = start.pod, container["name"]
         latest = start.observed.container(name)
-        attempt = latest.attempt + 1 if latest is not None else await asyncio.to_thread(self._next_attempt, pod, name)
+        if latest is None:
+            attempt = await asyncio.to_thread(self._next_attempt, pod, name)
+        elif latest.state is ContainerState.CREATED:
+            # A kubelet that ended before it started this one: made anew, it is no restart.
+            attempt = latest.attempt
+            await whole(self._runtime.remove_container(latest.id))
+        else:
+            attempt = latest.attempt + 1
         try:
             prepared = await self._prepare(start, container, image, attempt)
             config = container_config(pod, container, prepared)

@@ -87,7 +87,7 @@ def open_below(volume: Path, sub_path: str, *, create: bool = True) -> int:
     root = volume.resolve()
     resolved = (volume / sub_path).resolve()
     if resolved != root and root not in resolved.parents:
-        raise ValueError(f"subpath {sub_path} is not within the volume")
+        raise PermissionError(f"subpath {sub_path} is not within the volume")
     mode = stat.S_IMODE(root.stat().st_mode)
     descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
