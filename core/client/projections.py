@@ -67,7 +67,16 @@ _POD_STATUS = (
     "resourceClaimStatuses",
     "startTime",
 )
-_CONTAINER_STATUS = ("name", "ready", "restartCount", "started", "state", "lastState")
+_CONTAINER_STATUS = (
+    "allocatedResources",
+    "name",
+    "ready",
+    "resources",
+    "restartCount",
+    "started",
+    "state",
+    "lastState",
+)
 
 
 def pick(source: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -94,14 +103,27 @@ def project_pod(pod: Object) -> Object:
     volumes = [pick(volume, ("name", "persistentVolumeClaim", "ephemeral")) for volume in claims]
     if volumes:
         kept_spec["volumes"] = volumes
-    node_affinity = (spec.get("affinity") or {}).get("nodeAffinity")
-    if node_affinity:
-        kept_spec["affinity"] = {"nodeAffinity": node_affinity}
+    affinity = _affinity(spec.get("affinity") or {})
+    if affinity:
+        kept_spec["affinity"] = affinity
     kept_status = pick(status, _POD_STATUS)
     for field in ("containerStatuses", "initContainerStatuses"):
         if status.get(field):
             kept_status[field] = [pick(entry, _CONTAINER_STATUS) for entry in status[field]]
     return {"metadata": _metadata(pod), "spec": kept_spec, "status": kept_status}
+
+
+def _affinity(affinity: Mapping[str, Any]) -> dict[str, Any]:
+    """To nodes, for DaemonSets; to pods only when it reaches other namespaces, which quotas count."""
+    kept = pick(affinity, ("nodeAffinity",))
+    for field in ("podAffinity", "podAntiAffinity"):
+        rules = affinity.get(field) or {}
+        terms = list(rules.get("requiredDuringSchedulingIgnoredDuringExecution") or ())
+        for weighted in rules.get("preferredDuringSchedulingIgnoredDuringExecution") or ():
+            terms.append(weighted.get("podAffinityTerm") or {})
+        if any(term.get("namespaces") or term.get("namespaceSelector") is not None for term in terms):
+            kept[field] = rules
+    return kept
 
 
 def project_node(node: Object) -> Object:

@@ -35,6 +35,7 @@ class Get(NamedTuple):
     gvr: Gvr
     name: str
     namespace: str = ""
+    subresource: str = ""
 
 
 class List(NamedTuple):

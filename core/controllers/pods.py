@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cybernetes.core.clock import parse_time
-from cybernetes.core.objects import Object, clone, controller_of, controller_reference, is_deleting
+from cybernetes.core.controllers.interface import View
+from cybernetes.core.labels import Selector
+from cybernetes.core.objects import PODS, Object, clone, controller_of, controller_reference, is_deleting, labels_of
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
@@ -192,3 +194,19 @@ def pod_from_template(template: Mapping[str, Any], owner: Object, api_version: s
 def is_controlled_by(obj: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
     reference = controller_of(obj)
     return reference is not None and reference.get("uid") == owner["metadata"]["uid"]
+
+
+def matching_pods(view: View, namespace: str, selector: Selector) -> list[Object]:
+    """The pods of a namespace that ``selector`` selects, found by an index when it asks for the value of a label."""
+    candidates: Iterable[Object] | None = None
+    for requirement in selector.requirements:
+        if requirement.operator in ("=", "==", "in"):
+            candidates = [
+                pod
+                for value in requirement.values
+                for pod in view.by_index(PODS, "labels", f"{namespace}/{requirement.key}={value}")
+            ]
+            break
+    if candidates is None:
+        candidates = () if selector.is_nothing else view.list(PODS, namespace)
+    return [pod for pod in candidates if selector.matches(labels_of(pod))]

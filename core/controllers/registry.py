@@ -13,6 +13,7 @@ from cybernetes.core.controllers.cluster_role_aggregation import ClusterRoleAggr
 from cybernetes.core.controllers.cronjob import CronJobs
 from cybernetes.core.controllers.daemonset import DaemonSets
 from cybernetes.core.controllers.deployment import Deployments
+from cybernetes.core.controllers.disruption import Disruptions
 from cybernetes.core.controllers.endpoints import Endpoints
 from cybernetes.core.controllers.endpointslice import EndpointSlices
 from cybernetes.core.controllers.endpointslice_mirroring import EndpointSliceMirroring
@@ -24,6 +25,7 @@ from cybernetes.core.controllers.node_ipam import NodeIpam
 from cybernetes.core.controllers.node_lifecycle import NodeLifecycle
 from cybernetes.core.controllers.pod_gc import PodGarbageCollector
 from cybernetes.core.controllers.replicaset import replica_sets, replication_controllers
+from cybernetes.core.controllers.resource_quota import ResourceQuotas
 from cybernetes.core.controllers.service_account import RootCaPublisher, ServiceAccounts
 from cybernetes.core.controllers.statefulset import StatefulSets
 from cybernetes.core.controllers.taint_eviction import TaintEviction
@@ -39,6 +41,7 @@ CONTROLLERS: Mapping[str, Maker] = {
     ),
     "replicationcontroller-controller": lambda settings: replication_controllers(),
     "pod-garbage-collector-controller": lambda settings: PodGarbageCollector(settings.terminated_pod_gc_threshold),
+    "resourcequota-controller": lambda settings: ResourceQuotas(settings.resources),
     "namespace-controller": Namespaces,
     "serviceaccount-controller": lambda settings: ServiceAccounts(),
     "garbage-collector-controller": GarbageCollector,
@@ -46,6 +49,7 @@ CONTROLLERS: Mapping[str, Maker] = {
     "job-controller": lambda settings: Jobs(),
     "deployment-controller": lambda settings: Deployments(),
     "replicaset-controller": lambda settings: replica_sets(),
+    "disruption-controller": lambda settings: Disruptions(settings.resources),
     "statefulset-controller": lambda settings: StatefulSets(),
     "cronjob-controller": lambda settings: CronJobs(),
     "node-ipam-controller": NodeIpam,
@@ -66,6 +70,7 @@ ALIASES: Mapping[str, str] = {
     "endpointslicemirroring": "endpointslice-mirroring-controller",
     "replicationcontroller": "replicationcontroller-controller",
     "podgc": "pod-garbage-collector-controller",
+    "resourcequota": "resourcequota-controller",
     "namespace": "namespace-controller",
     "serviceaccount": "serviceaccount-controller",
     "garbagecollector": "garbage-collector-controller",
@@ -73,6 +78,7 @@ ALIASES: Mapping[str, str] = {
     "job": "job-controller",
     "deployment": "deployment-controller",
     "replicaset": "replicaset-controller",
+    "disruption": "disruption-controller",
     "statefulset": "statefulset-controller",
     "cronjob": "cronjob-controller",
     "ttl-after-finished": "ttl-after-finished-controller",

@@ -97,7 +97,7 @@ class Executor:
             case Together():
                 return await self._together(key, action.actions)
             case Get():
-                return await self._client.get(action.gvr, action.name, action.namespace)
+                return await self._client.get(action.gvr, action.name, action.namespace, subresource=action.subresource)
             case List():
                 return await self._client.list(
                     action.gvr,
