@@ -82,9 +82,10 @@ class ServiceProxy:
 
     def _open(self) -> None:
         descriptors = raise_descriptor_limit()
-        connections_max = max(256, (descriptors - _RESERVED_DESCRIPTORS) // 4)  # two each, and flows and listeners
+        # Half for connections, which take two each, a quarter for flows; the rest is for listeners.
+        share = max(1024, descriptors - _RESERVED_DESCRIPTORS) // 4
         self._namespace.open()
-        self._forwarder = Forwarder(threads=self._threads, connections_max=connections_max)
+        self._forwarder = Forwarder(threads=self._threads, connections_max=share, flows_max=share)
         self._path = UserspaceDataPath(self._forwarder, self._namespace, self._node_port_addresses)
 
     def _subscribe(self, informer: Informer, put: Callable[[Object], None], discard: Callable[[str], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import resource
 import socket
@@ -11,6 +12,8 @@ from typing import NamedTuple
 from cybernetes.services.common import netns
 
 BACKLOG = 4096
+#: Two a connection: 100,000 connections and as many listeners as a large cluster has ports.
+DESCRIPTORS = 1 << 18
 _IP_PKTINFO = 8
 _IPV6_RECVPKTINFO = 49
 _TYPES = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
@@ -73,9 +76,15 @@ def _open(place: Place) -> int:
         raise
 
 
-def raise_descriptor_limit() -> int:
-    """Let this process open as many files as it may; returns how many that are."""
+def raise_descriptor_limit(wanted: int = DESCRIPTORS) -> int:
+    """Let this process open ``wanted`` files, or as many as it may; returns how many that are."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+    if soft >= wanted:
+        return soft
+    if hard < wanted:
+        with contextlib.suppress(ValueError, OSError):  # only root of the machine may
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+            return wanted
+    limit = min(hard, wanted)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return limit
