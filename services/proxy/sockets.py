@@ -16,6 +16,7 @@ BACKLOG = 4096
 DESCRIPTORS = 1 << 18
 _IP_PKTINFO = 8
 _IPV6_RECVPKTINFO = 49
+_IPV6_FREEBIND = 78
 _TYPES = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
 
 
@@ -59,6 +60,8 @@ def _open(place: Place) -> int:
     try:
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # A local route makes an address of IPv4 ours to bind; IPv6 asks for an interface that has it.
+            opened.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
         if kind == socket.SOCK_STREAM:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         elif not place.address:

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.root
 #: Others may test on this machine at the same time.
 NUMBER = os.getpid() % 200 + 20
 CIDR = f"10.98.{NUMBER}.0/24"
+SIX = f"fd98:{NUMBER}::/112"
 INTERFACE = f"cybp{os.getpid() % 100000}"
 NODE_PORT = 21000 + os.getpid() % 9000
 HTTP = {"name": "http", "port": 80, "protocol": "TCP"}
@@ -111,7 +112,7 @@ class Node:
     async def start(self, **options: Any) -> None:
         self.informers = InformerFactory(self.api, SystemClock(), Random(1), projections={})
         self.proxy = ServiceProxy(
-            self.informers, node_name="n1", service_cidrs=[CIDR], interface=INTERFACE, threads=2, **options
+            self.informers, node_name="n1", service_cidrs=[CIDR, SIX], interface=INTERFACE, threads=2, **options
         )
         await self.proxy.start()
 
@@ -166,6 +167,24 @@ async def test_a_cluster_ip_goes_round_its_endpoints(node: Node, backend: Backen
     target, counters = next(iter(node.proxy.counters()))
     assert target.service == "default/web:http"
     assert counters.connections == 6
+
+
+async def test_both_families(node: Node) -> None:
+    address = f"fd98:{NUMBER}::10"
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+        web = service("web", cluster_ip(10), clusterIPs=[cluster_ip(10), address])
+        six = endpoint_slice("web", ["::1"], server.getsockname()[1])
+        await node.put(web, {**six, "addressType": "IPv6"})
+        await node.start()
+        with socket.create_connection((address, 80), timeout=5) as client:
+            accepted, _ = server.accept()
+            accepted.sendall(b"six")
+            accepted.close()
+            assert client.recv(10) == b"six"
+    with pytest.raises(ConnectionRefusedError):
+        ask(address, 81)
+    with pytest.raises(ConnectionRefusedError):
+        ask(cluster_ip(10))
 
 
 async def test_what_no_service_has_is_refused(node: Node, backend: Backend) -> None:
