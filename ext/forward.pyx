@@ -366,10 +366,6 @@ cdef class Forwarder:
             totals[6] += row.connect_us
         return Counters(totals[0], totals[1], totals[2], totals[3], totals[4], totals[5], totals[6])
 
-    def target_names(self):
-        """The names of all targets."""
-        return list(self.targets)
-
     @property
     def connections(self):
         """How many TCP connections are open."""

@@ -90,15 +90,6 @@ def name_of(text: str) -> bytes:
     return bytes(wire)
 
 
-def text_of(name: bytes) -> str:
-    """Wire form to dotted text with a final dot, for logs."""
-    labels, offset = [], 0
-    while offset < len(name) and name[offset]:
-        labels.append(name[offset + 1 : offset + 1 + name[offset]].decode("ascii", "backslashreplace"))
-        offset += name[offset] + 1
-    return ".".join(labels) + "."
-
-
 def record(owner: bytes, kind: int, ttl: int, data: bytes) -> bytes:
     """One record of class IN."""
     return owner + struct.pack("!HHIH", kind, IN, ttl, len(data)) + data

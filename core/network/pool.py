@@ -33,9 +33,6 @@ class AddressPool:
         self._next = 2
         self._taken: set[int] = set()
 
-    def __contains__(self, address: str) -> bool:
-        return ip_address(address) in self.network
-
     def __len__(self) -> int:
         """How many pods hold an address."""
         return len(self._taken)

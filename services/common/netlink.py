@@ -28,7 +28,6 @@ _ERROR, _DONE = 2, 3
 _NEW_LINK, _DELETE_LINK, _GET_LINK, _SET_LINK = 16, 17, 18, 19
 _NEW_ADDRESS, _DELETE_ADDRESS, _GET_ADDRESS = 20, 21, 22
 _NEW_ROUTE, _DELETE_ROUTE, _GET_ROUTE = 24, 25, 26
-_NEW_RULE, _DELETE_RULE = 32, 33
 _NESTED = 0x8000
 
 IFF_UP = 0x1
@@ -225,17 +224,13 @@ class Netlink:
             body += _number(10, master)
         self._do(_NEW_LINK, _CREATE | _EXCLUSIVE, body + _attribute(18 | _NESTED, kind), f"create veth {name}")
 
-    def set_link(
-        self, index: int, *, up: bool | None = None, mtu: int = 0, alias: str | None = None, master: int | None = None
-    ) -> None:
+    def set_link(self, index: int, *, up: bool | None = None, mtu: int = 0, alias: str | None = None) -> None:
         header = _link_header(index, IFF_UP if up else 0, 0 if up is None else IFF_UP)
         body = header
         if mtu:
             body += _number(4, mtu)
         if alias is not None:
             body += _attribute(20, alias.encode())
-        if master is not None:
-            body += _number(10, master)
         self._do(_SET_LINK, 0, body, f"change interface {index}")
 
     def set_hairpin(self, index: int) -> None:
@@ -313,7 +308,6 @@ class Netlink:
         source: str = "",
         kind: int = UNICAST,
         table: int = TABLE_MAIN,
-        mtu: int = 0,
     ) -> None:
         """Set the route to ``destination``/``prefix``, replacing what was there. A gateway may be outside every network
         of the interface: it is reached on the link all the same."""
@@ -321,8 +315,6 @@ class Netlink:
         body = self._route(destination, prefix, index, via, kind, table, scope)
         if source:
             body += _attribute(7, _packed(source))
-        if mtu:
-            body += _attribute(8 | _NESTED, _number(2, mtu))
         self._do(_NEW_ROUTE, _CREATE | _REPLACE, body, f"set the route to {destination}/{prefix}")
 
     def delete_route(

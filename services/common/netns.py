@@ -56,12 +56,6 @@ def run_in(namespace: int, function: Callable[..., T], *arguments: Any) -> T:
     return _in_new_thread(enter)
 
 
-def is_same_namespace(one: int, other: int) -> bool:
-    """Whether two descriptors hold the same namespace."""
-    first, second = os.fstat(one), os.fstat(other)
-    return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)
-
-
 @functools.cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)

@@ -188,8 +188,3 @@ def test_broken_bytes_never_do_more_than_be_refused() -> None:
 def test_what_is_no_name_is_refused(text: str) -> None:
     with pytest.raises(wire.Malformed):
         wire.name_of(text)
-
-
-def test_names_as_text() -> None:
-    assert wire.text_of(wire.name_of("web.default")) == "web.default."
-    assert wire.text_of(wire.name_of(".")) == "."

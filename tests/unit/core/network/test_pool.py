@@ -44,8 +44,6 @@ def test_ipv6_has_no_broadcast_address() -> None:
     pool = AddressPool("fd00:10:244::/126")
     assert str(pool.gateway) == "fd00:10:244::1"
     assert [pool.allocate(), pool.allocate()] == ["fd00:10:244::2", "fd00:10:244::3"]
-    assert "fd00:10:244::2" in pool
-    assert "10.0.0.1" not in pool
 
 
 @pytest.mark.parametrize("cidr", ["10.0.0.0/31", "fd00::/127"])

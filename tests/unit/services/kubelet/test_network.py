@@ -302,9 +302,7 @@ def test_a_node_without_a_way_out_is_at_its_bridge() -> None:
 
 def test_what_goes_wrong_in_another_namespace_is_told_here() -> None:
     alone = netns.create_namespace()
-    here = netns.open_namespace("/proc/self/ns/net")
     try:
-        assert not netns.is_same_namespace(alone, here)
         with pytest.raises(ZeroDivisionError):
             netns.run_in(alone, lambda: 1 // 0)
         with pytest.raises(OSError, match="setns"):
@@ -316,4 +314,3 @@ def test_what_goes_wrong_in_another_namespace_is_told_here() -> None:
                 kernel.add_route("192.0.2.0", 24, via="198.51.100.1")
     finally:
         os.close(alone)
-        os.close(here)
