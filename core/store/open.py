@@ -10,7 +10,8 @@ from cybernetes.core.store.interface import Store
 
 
 def open_store(url: str, *, random: Random | None = None) -> Store:
-    """``unix:///path/store.sock``: the store process that listens there. ``memory://``: a new store in this process.
+    """``unix:///path/store.sock``: the store process that listens there. ``etcd://host:port,…``: an etcd cluster, with
+    TLS as query parameters (see ``etcd.address``). ``memory://``: a new store in this process.
 
     Connects when it is first used. Raises ValueError for any other URL, saying what can be done.
     """
@@ -28,5 +29,16 @@ def open_store(url: str, *, random: Random | None = None) -> Store:
     if parts.scheme == "lmdb":
         raise ValueError(f"{url}: start a store process on that directory and give its socket, unix:///path/store.sock")
     if parts.scheme == "etcd":
-        raise ValueError(f"{url}: this version has no etcd engine; use unix:///path/store.sock or memory://")
-    raise ValueError(f"{url}: a store is unix:///path/store.sock or memory://")
+        return _etcd(url, random)
+    raise ValueError(f"{url}: a store is unix:///path/store.sock, etcd://host:port or memory://")
+
+
+def _etcd(url: str, random: Random | None) -> Store:
+    from cybernetes.core.store.etcd import address
+
+    where = address.parse(url)
+    try:
+        from cybernetes.core.store.etcd.store import EtcdStore
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{url}: {error.name} is not installed; pip install 'cybernetes[etcd]'") from None
+    return EtcdStore(where, random=random)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-from engines import ENGINES, opened
+from engines import ENGINES, TRANSACTIONAL, opened
 
 from cybernetes.core.store.interface import (
     Compacted,
@@ -29,6 +29,10 @@ LONG = b"/registry/" + b"g" * 253 + b"." + b"p" * 63 + b"/" + b"n" * 63 + b"/"
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     async with opened(request.param, tmp_path) as store:
         yield store
+
+
+#: Of etcd a commit is a transaction for each operation: in order for each key, and no more than that.
+only_transactional = pytest.mark.parametrize("store", TRANSACTIONAL, indirect=True)
 
 
 class Reader:
@@ -98,7 +102,6 @@ async def test_a_batch_is_of_independent_writes(store: Store) -> None:
             Delete(b"a", 4),
             Put(b"a", b"5", 0),
             Delete(b"nothing", None),
-            Put(b"b", b"1", None),
         ]
     )
     assert results[0] == Record(b"a", b"2", 2, 3, 2)
@@ -109,8 +112,20 @@ async def test_a_batch_is_of_independent_writes(store: Store) -> None:
     assert results[4] == Record(b"a", b"5", 6, 6, 1)
     assert isinstance(results[5], Conflict)
     assert results[5].current is None
-    assert results[6] == Record(b"b", b"1", 7, 7, 1)
     assert await store.commit([]) == []
+
+
+async def test_a_batch_of_several_keys(store: Store) -> None:
+    results = await store.commit([Put(b"k%d" % number, b"%d" % number, 0) for number in range(100)])
+    assert sorted(record.mod_revision for record in results) == list(range(2, 102))
+    assert [record.key for record in results] == [b"k%d" % number for number in range(100)]
+
+
+@only_transactional
+async def test_a_batch_is_done_in_its_order(store: Store) -> None:
+    results = await store.commit([Put(b"b", b"1", None), Put(b"a", b"1", 0), Delete(b"b", 2)])
+    assert [record.mod_revision for record in results] == [2, 3, 2]
+    assert await store.current_revision() == 4
 
 
 async def test_ranges(store: Store) -> None:
@@ -236,6 +251,7 @@ async def test_a_watch_from_a_revision_to_come_begins_there(store: Store) -> Non
     await reader.close()
 
 
+@only_transactional
 async def test_a_commit_is_delivered_in_one_piece(store: Store) -> None:
     reader = Reader(store.watch(b"", b"", after_revision=1))
     pending = asyncio.ensure_future(reader.until(2))
