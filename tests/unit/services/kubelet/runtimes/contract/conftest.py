@@ -6,7 +6,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from subjects import SUBJECTS
+from subjects import POD_CIDR, SUBJECTS
 
 
 def _marked(subject):
@@ -30,7 +30,7 @@ async def opened(subject, tmp_path):
     async def open_one():
         made.append(await subject.open(tmp_path))
         await made[-1].start()
-        await made[-1].configure_network(["10.88.77.0/24"])
+        await made[-1].configure_network([POD_CIDR])
         return made[-1]
 
     yield open_one

@@ -20,6 +20,16 @@ from cybernetes.core.clock import Random, SystemClock
 from cybernetes.services.kubelet.runtimes.interface import Runtime
 from cybernetes.services.kubelet.runtimes.simulated import SimulatedRuntime
 
+#: Others may test on this machine at the same time: names and addresses of this process.
+BRIDGE = f"cybr{os.getpid() % 100000}"
+OWNER = f"cybernetes-contract-{os.getpid()}"
+POD_CIDR = f"10.{232 + os.getpid() // 250 % 8}.{os.getpid() % 250}.0/24"
+
+
+def uid_of(number: object) -> str:
+    """A pod's uid that no other process uses: engines know containers by it."""
+    return f"uid-{number}-{os.getpid()}"
+
 
 class Subject(Protocol):
     name: str
@@ -105,11 +115,11 @@ class ProcessSubject:
 
         hidden = folder / "hidden"
         hidden.mkdir(exist_ok=True)
-        network = PodNetwork(bridge="cybtest0")
-        return ProcessRuntime(folder / "records", hidden, "cybernetes-contract", network, SystemClock())
+        network = PodNetwork(bridge=BRIDGE)
+        return ProcessRuntime(folder / "records", hidden, OWNER, network, SystemClock())
 
     async def close(self, folder: Path) -> None:
-        subprocess.run(["ip", "link", "delete", "cybtest0"], check=False, capture_output=True)
+        subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)
 
     def command(self, script: str) -> Sequence[str]:
         return ["sh", "-c", script]
@@ -150,11 +160,11 @@ class DockerSubject:
         from cybernetes.services.kubelet.runtimes.docker import DockerRuntime
         from cybernetes.services.kubelet.runtimes.docker.engine import Engine
 
-        network = PodNetwork(bridge="cybtest0")
-        return DockerRuntime("cybernetes-contract", "cybernetes-contract", network, SystemClock(), Engine())
+        network = PodNetwork(bridge=BRIDGE)
+        return DockerRuntime(OWNER, OWNER, network, SystemClock(), Engine())
 
     async def close(self, folder: Path) -> None:
-        subprocess.run(["ip", "link", "delete", "cybtest0"], check=False, capture_output=True)
+        subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)
 
     def command(self, script: str) -> Sequence[str]:
         return ["sh", "-c", script]

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from subjects import POD_CIDR, uid_of
 
 from cybernetes.core.kubelet.logs import LogOptions, LogReader
 from cybernetes.services.kubelet.runtimes.interface import (
@@ -23,7 +24,7 @@ SERVE = "while echo served | busybox nc -l -p {port}; do :; done"
 DEAF = "trap '' TERM; echo up; while :; do sleep 0.05; done"
 
 
-def sandbox_config(tmp_path, uid="uid-1", attempt=0, **fields):
+def sandbox_config(tmp_path, uid=uid_of(1), attempt=0, **fields):
     logs = tmp_path / "logs" / uid
     logs.mkdir(parents=True, exist_ok=True)
     values = {"name": "pod", "namespace": "default", "hostname": "pod", **fields}
@@ -44,7 +45,7 @@ class Pod:
         self.runtime, self.subject, self.tmp_path = runtime, subject, tmp_path
         self.behaviour = behaviour
 
-    async def make(self, uid="uid-1", **fields):
+    async def make(self, uid=uid_of(1), **fields):
         annotations = self.subject.annotations(**self.behaviour)
         self.config = sandbox_config(self.tmp_path, uid, annotations=annotations, **fields)
         self.id = await self.runtime.create_sandbox(self.config)
@@ -86,11 +87,11 @@ async def test_it_has_a_name_and_is_ready(runtime, subject):
 
 async def test_a_sandbox_is_ready_with_an_address_when_it_is_made(runtime, pod):
     status = await runtime.sandbox_status(pod.id)
-    assert status.is_ready and status.uid == "uid-1" and status.attempt == 0
-    assert status.addresses[0].startswith("10.88.77.")
+    assert status.is_ready and status.uid == uid_of(1) and status.attempt == 0
+    assert status.addresses[0].startswith(POD_CIDR.rpartition(".")[0] + ".")
     assert [s.id for s in await runtime.list_sandboxes()] == [pod.id]
-    assert [s.id for s in await runtime.list_sandboxes("uid-1")] == [pod.id]
-    assert list(await runtime.list_sandboxes("uid-2")) == []
+    assert [s.id for s in await runtime.list_sandboxes(uid_of(1))] == [pod.id]
+    assert list(await runtime.list_sandboxes(uid_of(2))) == []
 
 
 async def test_making_the_same_again_gives_the_same(runtime, subject, pod):
@@ -100,11 +101,11 @@ async def test_making_the_same_again_gives_the_same(runtime, subject, pod):
     assert again == first
     await runtime.start_container(first)
     assert await pod.state(first) is ContainerState.RUNNING
-    assert len(await runtime.list_containers("uid-1")) == 1
+    assert len(await runtime.list_containers(uid_of(1))) == 1
 
 
 async def test_pods_have_addresses_of_their_own(runtime, subject, tmp_path, pod):
-    other = await Pod(runtime, subject, tmp_path).make("uid-2")
+    other = await Pod(runtime, subject, tmp_path).make(uid_of(2))
     addresses = {(await runtime.sandbox_status(p.id)).addresses[0] for p in (pod, other)}
     assert len(addresses) == 2
 
@@ -117,7 +118,7 @@ async def test_a_container_goes_through_its_states(runtime, subject, pod):
     assert container_id == created
     status = await runtime.container_status(container_id)
     assert status.state is ContainerState.RUNNING and status.started_at > 0 and status.finished_at == 0
-    assert (status.pod_uid, status.name, status.attempt, status.sandbox_id) == ("uid-1", "c", 0, pod.id)
+    assert (status.pod_uid, status.name, status.attempt, status.sandbox_id) == (uid_of(1), "c", 0, pod.id)
     assert status.image == subject.image
     await runtime.stop_container(container_id, 5)
     status = await runtime.container_status(container_id)
@@ -134,7 +135,7 @@ async def test_an_exit_code_is_kept_until_the_container_is_removed(runtime, subj
     await runtime.remove_container(container_id)
     with pytest.raises(NotFound):
         await runtime.container_status(container_id)
-    assert list(await runtime.list_containers("uid-1")) == []
+    assert list(await runtime.list_containers(uid_of(1))) == []
     assert not (pod.config.log_directory / "c" / "0.log").exists()
 
 
@@ -188,13 +189,13 @@ async def test_stopping_a_sandbox_ends_its_containers_and_keeps_their_record(run
     await runtime.stop_sandbox(pod.id)
     status = await runtime.container_status(container_id)
     assert status.state is ContainerState.EXITED
-    assert [s.is_ready for s in await runtime.list_sandboxes("uid-1")] == [False]
+    assert [s.is_ready for s in await runtime.list_sandboxes(uid_of(1))] == [False]
 
 
 async def test_removing_a_sandbox_removes_its_containers(runtime, pod):
     await pod.run()
     await runtime.remove_sandbox(pod.id)
-    assert list(await runtime.list_containers("uid-1")) == []
+    assert list(await runtime.list_containers(uid_of(1))) == []
 
 
 async def test_addresses_are_given_back(runtime, subject, tmp_path, pod):
@@ -202,13 +203,13 @@ async def test_addresses_are_given_back(runtime, subject, tmp_path, pod):
     await runtime.remove_sandbox(pod.id)
     seen = set()
     for number in range(3):
-        other = await Pod(runtime, subject, tmp_path).make(f"uid-{number + 10}")
+        other = await Pod(runtime, subject, tmp_path).make(uid_of(number + 10))
         seen.add((await runtime.sandbox_status(other.id)).addresses[0])
     assert len(seen) == 3 and address  # no address is stuck: a /24 with three pods has room
 
 
 async def test_the_host_s_network_has_no_address(runtime, subject, tmp_path):
-    pod = await Pod(runtime, subject, tmp_path).make("uid-host", host_network=True)
+    pod = await Pod(runtime, subject, tmp_path).make(uid_of("host"), host_network=True)
     status = await runtime.sandbox_status(pod.id)
     assert status.addresses == () and status.host_network and status.is_ready
 
@@ -216,7 +217,7 @@ async def test_the_host_s_network_has_no_address(runtime, subject, tmp_path):
 async def test_two_containers_of_a_pod(runtime, pod):
     first, second = await pod.run(name="a"), await pod.run(name="b")
     assert first != second
-    assert {c.name for c in await runtime.list_containers("uid-1")} == {"a", "b"}
+    assert {c.name for c in await runtime.list_containers(uid_of(1))} == {"a", "b"}
     await runtime.stop_container(first, 2)
     assert await pod.state(second) is ContainerState.RUNNING
 
@@ -225,7 +226,7 @@ async def test_attempts_stand_beside_each_other(runtime, pod):
     first = await pod.run(attempt=0)
     await runtime.stop_container(first, 2)
     second = await pod.run(attempt=1)
-    found = {c.attempt: c.state for c in await runtime.list_containers("uid-1")}
+    found = {c.attempt: c.state for c in await runtime.list_containers(uid_of(1))}
     assert found == {0: ContainerState.EXITED, 1: ContainerState.RUNNING} and first != second
 
 
@@ -271,7 +272,7 @@ async def test_changes_are_told(runtime, pod):
     container_id = await pod.run()
     await runtime.stop_container(container_id, 2)
     async with asyncio.timeout(5):
-        while "uid-1" not in seen:
+        while uid_of(1) not in seen:
             await asyncio.sleep(0.01)
     seen.clear()
     listener.cancel()
@@ -284,7 +285,7 @@ async def test_the_end_of_a_container_is_told(runtime, subject, tmp_path, eventu
 
     async def listen():
         async for event in runtime.events():
-            if event.pod_uid in ("", "uid-1") and await pod.has_ended(container_id):
+            if event.pod_uid in ("", uid_of(1)) and await pod.has_ended(container_id):
                 told.set()
 
     listener = asyncio.ensure_future(listen())
@@ -298,10 +299,10 @@ async def test_a_restarted_kubelet_finds_what_runs(runtime, opened, subject, tmp
     await runtime.stop()
     second = await opened()
     (found,) = await second.list_containers()
-    assert (found.id, found.state, found.pod_uid, found.name) == (container_id, ContainerState.RUNNING, "uid-1", "c")
+    assert (found.id, found.state, found.pod_uid, found.name) == (container_id, ContainerState.RUNNING, uid_of(1), "c")
     (sandbox,) = await second.list_sandboxes()
     assert sandbox.id == pod.id and sandbox.is_ready and sandbox.addresses[0] == address
-    other = await Pod(second, subject, tmp_path).make("uid-2")
+    other = await Pod(second, subject, tmp_path).make(uid_of(2))
     assert (await second.sandbox_status(other.id)).addresses[0] != address
     await second.stop_container(container_id, 2)
     assert (await second.container_status(container_id)).state is ContainerState.EXITED
