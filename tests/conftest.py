@@ -47,7 +47,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     }
     for item in items:
         # Tests that change the machine (bridges, images, namespaces) take turns on one worker.
-        if item.get_closest_marker("root") and not item.get_closest_marker("xdist_group"):
+        changes_machine = item.get_closest_marker("root") or item.get_closest_marker("docker")
+        if changes_machine and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group("machine"))
         for mark, reason in reasons.items():
             if reason is not None and item.get_closest_marker(mark) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import tarfile
@@ -16,7 +17,7 @@ from realcluster import Cluster, eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.xdist_group("docker")]
 
-IMAGE = "cybernetes-test/busybox:1"
+IMAGE = f"cybernetes-e2e/busybox:{os.getpid()}"
 BUSYBOX = shutil.which("busybox") or "/bin/busybox"
 
 

@@ -175,7 +175,12 @@ class DockerRuntime:
         except APIError as error:
             if error.status_code != 409:
                 raise RuntimeFailure("CreateContainerError", error.explanation or str(error)) from error
-            return str((await self._inspect(name))["Id"])
+            found = await self._inspect(name)
+            labels, wanted = found["Config"]["Labels"] or {}, keywords["labels"]
+            if any(labels.get(key) != wanted.get(key) for key in (configs.NODE, configs.SANDBOX)):
+                message = f"the container name {name} is taken by {found['Id']}, which is not this pod's"
+                raise RuntimeFailure("CreateContainerError", message) from error
+            return str(found["Id"])
         return str(created["Id"])
 
     # Sandboxes
