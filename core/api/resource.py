@@ -18,6 +18,19 @@ from cybernetes.core.objects import Gvk, Gvr, Object
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
+#: Plurals that are something else in the store's keys, some from names that resources had before their first release
+#: (upstream: SpecialDefaultResourcePrefixes).
+_PLURALS_IN_KEYS = {
+    ("", "endpoints"): "services/endpoints",
+    ("", "nodes"): "minions",
+    ("", "replicationcontrollers"): "controllers",
+    ("", "services"): "services/specs",
+    ("networking.k8s.io", "ingresses"): "ingress",
+}
+#: Groups whose name is in the keys, as it is for custom resources: upstream serves them from servers of their own.
+_GROUPS_IN_KEYS = frozenset({"apiextensions.k8s.io", "apiregistration.k8s.io"})
+
+
 class Context(NamedTuple):
     """What a strategy may know beyond the object: the time, chance, and who asks."""
 
@@ -131,8 +144,12 @@ class Resource:
 
     @property
     def storage_prefix(self) -> bytes:
-        """``/registry/pods/``, ``/registry/deployments.apps/``: every key of the resource starts with it."""
-        return f"/registry/{self.storage_gvr.qualified}/".encode()
+        """Where its objects lie, as kube-apiserver lays them out: ``/registry/pods/``, ``/registry/services/specs/``,
+        ``/registry/example.com/widgets/``."""
+        group, _, plural = self.storage_gvr
+        if self.is_custom or group in _GROUPS_IN_KEYS:
+            return f"/registry/{group}/{plural}/".encode()
+        return f"/registry/{_PLURALS_IN_KEYS.get((group, plural), plural)}/".encode()
 
     def storage_key(self, namespace: str, name: str) -> bytes:
         middle = f"{namespace}/" if self.is_namespaced else ""

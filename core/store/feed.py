@@ -1,13 +1,14 @@
 """One watch of the whole store feeds the caches of all resources.
 
 A Feed reads everything once, then watches from that revision and hands each event to the cache of its resource, found
-by the first component of the key below the feed's prefix. What belongs to no cache yet is parked as plain records and
+by the first component of the key below the feed's prefix, or the first two where keys are laid out so: below
+``services``, and below a group of the API, which unlike a resource has a dot in its name. What belongs to no cache yet is parked as plain records and
 kept up to date, so that a cache can be opened at any time, for a resource that nobody thought of at the start, and is
 complete at once. Sixty caches, most of them empty, cost one watch and sixty small objects.
 
-    store ── range, then watch ──> Feed ──> /registry/pods/         WatchCache
-                                       ──> /registry/deployments/   WatchCache
-                                       ──> /registry/widgets.io/    parked records, until somebody opens it
+    store ── range, then watch ──> Feed ──> /registry/pods/                  WatchCache
+                                       ──> /registry/services/specs/         WatchCache
+                                       ──> /registry/example.com/widgets/    parked records, until somebody opens it
 
 The watch covers every key, not only the prefix: revisions are the store's, so ``revision`` says up to where every cache
 is complete, whether or not anything of its own changed. That is what consistent reads wait for and bookmarks carry.
@@ -32,6 +33,7 @@ from cybernetes.core.store.watchcache import WatchCache
 log = logging.getLogger(__name__)
 
 _ATTEMPTS_MAX = 5
+_TWO_RESOURCES = b"services/"
 
 
 class Feed:
@@ -112,8 +114,12 @@ class Feed:
             raise
 
     def _group(self, key: bytes) -> bytes:
-        """The resource prefix of a key: up to and with the slash after its first component below ours."""
-        return key[: key.find(b"/", len(self.prefix)) + 1]
+        """The resource prefix of a key: up to and with the slash after its first or second component below ours."""
+        begin = len(self.prefix)
+        end = key.find(b"/", begin) + 1
+        if key.find(b".", begin, end) >= 0 or key[begin:end] == _TWO_RESOURCES:
+            end = key.find(b"/", end) + 1
+        return key[:end]
 
     async def _load(self) -> None:
         for attempt in range(_ATTEMPTS_MAX):

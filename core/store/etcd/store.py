@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import grpc.aio
 from aetcd import rpc
 
 from cybernetes.core.clock import Random
@@ -205,7 +206,7 @@ class EtcdStore:
             with part.open("wb") as file:
                 async for response in call:
                     await asyncio.to_thread(file.write, response.blob)
-        except (watching.grpc.aio.AioRpcError, asyncio.CancelledError) as error:
+        except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and not self._link.is_closed:
                 raise
             raise Unavailable(f"the snapshot broke off: {error}") from None

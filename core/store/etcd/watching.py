@@ -68,19 +68,22 @@ class Watch:
             except (grpc.aio.AioRpcError, Lost, Refused, asyncio.InvalidStateError, grpc.aio.UsageError) as error:
                 reason = failure(error) if isinstance(error, grpc.aio.AioRpcError) else error
             except asyncio.CancelledError:
-                if not self._link.is_closed:
+                if not self._has_closed():
                     raise
                 return
             finally:
                 self._calls.discard(call)
                 call.cancel()
-            if self._link.is_closed:
+            if self._has_closed():
                 return
             if isinstance(reason, Unavailable):
                 raise reason
             self._link.next_member(member)
             is_resumed = True
             delay = await self._link.pause(delay, deadline, reason)
+
+    def _has_closed(self) -> bool:
+        return self._link.is_closed
 
     def _request(self, seen: int) -> Any:
         return rpc.WatchRequest(

@@ -76,6 +76,8 @@ class History:
         self.gets: list[Got] = []
         self.ranges: list[Ranged] = []
         self.watches: list[Watched] = []
+        #: False for an engine that does the operations of a commit each for itself.
+        self.is_atomic = True
 
     def check(self, log: Sequence[Event]) -> None:
         """``log``: every event from revision 2 on, read from the store at the end."""
@@ -193,6 +195,8 @@ class History:
         self._check_atomic(watch)
 
     def _check_atomic(self, watch: Watched) -> None:
+        if not self.is_atomic:
+            return
         batch_of = {e.record.mod_revision: number for number, batch in enumerate(watch.batches) for e in batch}
         for _, revisions in self._acknowledged():
             batches = {batch_of[revision] for revision in revisions if revision in batch_of}

@@ -271,3 +271,31 @@ def test_resources_come_and_go():
     assert registry.get(PODS) is None
     assert registry.by_kind(pod.gvk) is None
     assert builtin().get(PODS) is pod
+
+
+@pytest.mark.parametrize(
+    ("group", "version", "plural", "prefix"),
+    [
+        ("", "v1", "pods", b"/registry/pods/"),
+        ("apps", "v1", "deployments", b"/registry/deployments/"),
+        ("", "v1", "services", b"/registry/services/specs/"),
+        ("", "v1", "endpoints", b"/registry/services/endpoints/"),
+        ("", "v1", "nodes", b"/registry/minions/"),
+        ("", "v1", "replicationcontrollers", b"/registry/controllers/"),
+        ("networking.k8s.io", "v1", "ingresses", b"/registry/ingress/"),
+        ("coordination.k8s.io", "v1", "leases", b"/registry/leases/"),
+        (
+            "apiextensions.k8s.io",
+            "v1",
+            "customresourcedefinitions",
+            b"/registry/apiextensions.k8s.io/customresourcedefinitions/",
+        ),
+    ],
+)
+def test_keys_are_laid_out_as_by_upstream(group: str, version: str, plural: str, prefix: bytes) -> None:
+    assert builtin().get(Gvr(group, version, plural)).storage_prefix == prefix
+
+
+def test_every_stored_resource_has_keys_of_its_own() -> None:
+    homes = [resource for resource in builtin().all() if resource.is_stored and resource.storage is None]
+    assert len({resource.storage_prefix for resource in homes}) == len(homes)

@@ -412,3 +412,25 @@ async def test_snapshots_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         await caught_up(feed)
     assert not cache._snapshots
     await feed.stop()
+
+
+async def test_resources_that_lie_two_components_deep() -> None:
+    store = MemoryStore()
+    keys = (
+        b"/registry/services/specs/a/x",
+        b"/registry/services/endpoints/a/x",
+        b"/registry/example.com/widgets/a/x.y",
+    )
+    for key in keys:
+        await store.put(key, pod("x", ""), expected_revision=0)
+    feed = Feed(store)
+    await feed.start()
+    for key in keys:
+        cache = feed.open(key[: key.rindex(b"/a/") + 1], header)
+        assert [each.key for each in cache.list(EVERYTHING).records] == [key[key.rindex(b"a/") :]]
+        seen = Sink()
+        cache.watch(EVERYTHING, cache.revision, seen)
+        await store.put(key, pod("x", "n"), expected_revision=None)
+        await caught_up(feed)
+        assert len(seen.seen) == 1
+    await feed.stop()
