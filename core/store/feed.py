@@ -2,9 +2,10 @@
 
 A Feed reads everything once, then watches from that revision and hands each event to the cache of its resource, found
 by the first component of the key below the feed's prefix, or the first two where keys are laid out so: below
-``services``, and below a group of the API, which unlike a resource has a dot in its name. What belongs to no cache yet is parked as plain records and
-kept up to date, so that a cache can be opened at any time, for a resource that nobody thought of at the start, and is
-complete at once. Sixty caches, most of them empty, cost one watch and sixty small objects.
+``services``, and below a group of the API, which unlike a resource has a dot in its name. What belongs to no cache yet
+is parked as plain records and kept up to date, so that a cache can be opened at any time, for a resource that nobody
+thought of at the start, and is complete at once. Sixty caches, most of them empty, cost one watch and sixty small
+objects.
 
     store ── range, then watch ──> Feed ──> /registry/pods/                  WatchCache
                                        ──> /registry/services/specs/         WatchCache

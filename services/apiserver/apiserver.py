@@ -44,6 +44,7 @@ from cybernetes.services.apiserver.call import Call
 from cybernetes.services.apiserver.chain import Chain
 from cybernetes.services.apiserver.expiry import EVENT_TTL_S, Expiry
 from cybernetes.services.apiserver.following import Following, NodeAuthorization, TokenForgetting
+from cybernetes.services.apiserver.fieldmanagers import FieldManagers
 from cybernetes.services.apiserver.health import Health
 from cybernetes.services.apiserver.inflight import InFlight
 from cybernetes.services.apiserver.kubernetesservice import KubernetesService
@@ -81,11 +82,15 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """An address to listen on; port 0 is one of the system's choice. Without ``tls`` it is plain HTTP."""
+    """An address to listen on; port 0 is one of the system's choice. Without ``tls`` it is plain HTTP.
+
+    ``is_shared``: other processes of this user listen there too, and the system spreads connections over them.
+    """
 
     host: str
     port: int
     tls: Tls | None = None
+    is_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,8 @@ class Config:
     #: Where other machines reach this server: published in the Service ``kubernetes``.
     advertise_address: str = ""
     advertise_port: int = 0
+    #: False for a further server behind the same address: the first one publishes it, and takes it out at the end.
+    is_published: bool = True
     #: Keys of ServiceAccount tokens, the first signs; none: no tokens.
     service_account_keys: Sequence[Key] = ()
     issuer: str = tokens.DEFAULT_ISSUER
@@ -160,6 +167,7 @@ class ApiServer:
             random=random,
             authorize=self.authorize,
             admitting=Admitting(PLUGINS, self.storage, Reader(self.storage, clock, random, self.authorize)),
+            fields=FieldManagers(self.registry, clock),
             hooks={
                 SERVICES: self.allocator.hooks(),
                 NAMESPACES: namespaces.HOOKS,
@@ -214,9 +222,11 @@ class ApiServer:
         self._expiry.start()
         for listener in self._listeners:
             context = listener.tls.context() if listener.tls is not None else None
-            self.ports.append(await self.http.listen(listener.host, listener.port, context))
+            self.ports.append(
+                await self.http.listen(listener.host, listener.port, context, is_shared=listener.is_shared)
+            )
         self._is_started = True
-        if self.config.service_cidrs and self.config.advertise_address:
+        if self.config.service_cidrs and self.config.advertise_address and self.config.is_published:
             port = self.config.advertise_port or (self.ports[0] if self.ports else 443)
             published = KubernetesService(
                 self.backend, self.config.service_cidrs[0], self.config.advertise_address, port

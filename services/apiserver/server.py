@@ -327,8 +327,11 @@ class HttpServer:
         self._listeners: list[asyncio.Server] = []
         self._emptied: asyncio.Future[None] | None = None  # while stopping: done when the last connection is lost
 
-    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
-        """Accept connections; returns the port, of the system's choice when ``port`` is 0. Raises OSError."""
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None, *, is_shared: bool = False) -> int:
+        """Accept connections; returns the port, of the system's choice when ``port`` is 0. Raises OSError.
+
+        ``is_shared``: other processes may listen on the same port and get their part of the connections.
+        """
         self.loop = asyncio.get_running_loop()
         listener = await self.loop.create_server(
             lambda: Connection(self),
@@ -337,6 +340,7 @@ class HttpServer:
             ssl=tls,
             backlog=1024,
             reuse_address=True,
+            reuse_port=is_shared,
             ssl_handshake_timeout=self.limits.handshake_timeout_s if tls is not None else None,
         )
         self._listeners.append(listener)

@@ -42,7 +42,11 @@ SERVICE_ACCOUNTS = ("system:serviceaccounts", "system:serviceaccounts:kube-syste
 class ControlPlane:
     """What the parts of one control plane are made from."""
 
-    def __init__(self, process: Process, data: DataDirectory, options: ClusterOptions) -> None:
+    def __init__(
+        self, process: Process, data: DataDirectory, options: ClusterOptions, *, is_worker: bool = False
+    ) -> None:
+        """``is_worker``: one of several API servers behind one address, and not the first of them."""
+        self.is_worker = is_worker
         self.process = process
         self.data = data
         self.options = options
@@ -84,7 +88,8 @@ class ControlPlane:
         addresses = host_addresses(options)
         await asyncio.to_thread(self._make_certificates, addresses)
         pki = self.pki
-        await self.process.wait_for("store")
+        if not options.storage:
+            await self.process.wait_for("store")
         store = self._open_store()
         tls = Tls(pki.path("apiserver.crt"), pki.path("apiserver.key"), pki.path("ca.crt"))
         hosts = [options.bind_address]
@@ -94,11 +99,15 @@ class ControlPlane:
             store,
             self.clock,
             self.random,
-            listeners=[Listener(host, options.port, tls) for host in dict.fromkeys(hosts)],
+            listeners=[
+                Listener(host, options.port, tls, is_shared=options.apiserver_workers > 1)
+                for host in dict.fromkeys(hosts)
+            ],
             config=Config(
                 service_cidrs=options.service_cidr.split(","),
                 advertise_address=next(iter(addresses), options.bind_address),
                 advertise_port=options.port,
+                is_published=not self.is_worker,
                 service_account_keys=[Key(pki.service_account_key())],
                 kubelet_tls=self._kubelet_context(pki),
                 kubelet_sockets=self.data.path / "nodes" if options.rootless else None,
@@ -112,10 +121,18 @@ class ControlPlane:
         except (OSError, ssl.SSLError) as error:
             raise StartFailure(_listen_failure(error, options)) from error
         self.server = server
-        if options.rootless:
+        if options.storage.startswith("etcd:"):
+            await self._start_etcd_compaction(store)
+        if options.rootless and not self.is_worker:
             own = (options.bind_address, options.port)
             await self.process.start(Relay(self.data.path / "apiserver.sock", own, self.process.failed))
         self.process.component_ready("apiserver", self.url)
+
+    async def _start_etcd_compaction(self, store: Store) -> None:
+        """Every API server takes part; the store sees to it that one of them does the work."""
+        from cybernetes.services.store.etcdcompaction import EtcdCompaction
+
+        await self.process.start(EtcdCompaction(store, self.clock, self.random, on_failure=self.process.failed))
 
     def _make_certificates(self, addresses: tuple[str, ...]) -> None:
         pki = self.pki
@@ -277,6 +294,19 @@ def starter(data: DataDirectory, options: ClusterOptions) -> Callable[[Process],
             await plane.start_simulated_nodes(informers)
         informers.start()
         process.background(plane.wait_for_nodes(informers), "wait for nodes")
+
+    return start
+
+
+def worker(data: DataDirectory, options: ClusterOptions) -> Callable[[Process], Awaitable[None]]:
+    """What ``cybernetes apiserver --worker`` runs: one more API server on the store and the port of the first.
+
+    It waits for the first, which makes the certificates and writes what a new cluster needs.
+    """
+
+    async def start(process: Process) -> None:
+        await process.wait_for("control-plane")
+        await ControlPlane(process, data, options, is_worker=True).start_api_server()
 
     return start
 

@@ -65,6 +65,18 @@ def _part(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ready-fd", type=int, default=-1, help=argparse.SUPPRESS)
 
 
+def _apiserver(parser: argparse.ArgumentParser) -> None:
+    _part(parser)
+    parser.add_argument("--worker", action="store_true", help="beside the first one of the cluster, on its port")
+
+
+def _snapshot(parser: argparse.ArgumentParser) -> None:
+    _data_dir(parser)
+    parser.add_argument("action", choices=("save", "restore"), help="write a copy of the store, or make one from it")
+    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("--storage", default="", metavar="URL", help="save from this store, not from a cluster's own")
+
+
 def _node(parser: argparse.ArgumentParser) -> None:
     _part(parser)
     parser.add_argument("--name", default="", help="the node's name (default: the machine's)")
@@ -77,8 +89,9 @@ COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] 
     "status": ("status", "say how it is", _status),
     "kubectl": ("kubectl", "the real kubectl, pointed at this cluster", _passed_on),
     "shell": ("shell", "a command where the node is (needed without root only)", _passed_on),
+    "snapshot": ("snapshot", "save the cluster's state to a file, or restore it", _snapshot),
     "store": ("parts", "run the store alone", _part),
-    "apiserver": ("parts", "run the API server alone", _part),
+    "apiserver": ("parts", "run the API server alone", _apiserver),
     "scheduler": ("parts", "run the scheduler alone", _part),
     "controller-manager": ("parts", "run the controllers alone", _part),
     "kubelet": ("parts", "run the kubelet alone", _node),

@@ -35,6 +35,8 @@ def run(given: argparse.Namespace) -> int:
 
     if given.command == "control-plane":
         return run_process(given.ready_fd, control_plane.starter(data, options))
+    if given.command == "apiserver" and given.worker:
+        return run_process(given.ready_fd, control_plane.worker(data, options))
     if given.command == "apiserver":
         options = replace(options, without=(*CONTROL_PARTS, "kubelet"))
         return run_process(given.ready_fd, control_plane.starter(data, options))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import ipaddress
 import os
 import socket
@@ -45,6 +46,8 @@ def decide(given: argparse.Namespace) -> ClusterOptions:
                 raise UsageError(f"{option}: {error}") from None
     if given.storage and not given.storage.startswith(("unix:", "etcd:")):
         raise UsageError(f"--storage {given.storage}: a store is etcd://HOST:PORT,… or unix:///path/of/a/socket")
+    if given.apiserver_workers < 1:
+        raise UsageError("--apiserver-workers: there is at least one API server")
     if given.nodes < 0:
         raise UsageError("--nodes: a cluster has no negative number of nodes")
     if not 0 <= given.port <= 65535:
@@ -105,6 +108,23 @@ def user_namespaces_work() -> bool:
     return os.waitpid(pid, 0)[1] == 0
 
 
+def _check_port(options: ClusterOptions) -> None:
+    """That no other program listens there. Where our API servers share the port, none of them would notice.
+
+    Raises CommandError."""
+    with socket.socket(socket.AF_INET6 if ":" in options.bind_address else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((options.bind_address, options.port))
+            probe.listen(1)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                where = f"{options.bind_address} port {options.port}"
+                raise CommandError(
+                    f"{where} is taken by another program; choose another with --port (0: any free one)"
+                ) from None
+
+
 def _free_port(address: str) -> int:
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         probe.bind((address, 0))
@@ -119,6 +139,9 @@ def parts(data: DataDirectory, options: ClusterOptions) -> list[Part]:
     if not options.storage:
         found.append(Part("store", ("store", *here), data.logs / "store.log"))
     found.append(Part("control-plane", ("control-plane", *here), data.logs / "control-plane.log"))
+    for number in range(2, options.apiserver_workers + 1):
+        name = f"apiserver-{number}"
+        found.append(Part(name, ("apiserver", *here, "--worker"), data.logs / f"{name}.log"))
     if not options.is_simulated:
         from cybernetes.services.cli.addresses import node_names  # brings the network in, which only real nodes have
 
@@ -131,6 +154,8 @@ def _serve(
     data: DataDirectory, options: ClusterOptions, clock: SystemClock, started_at: float, say: Callable[[str], None]
 ) -> int:
     lock = data.lock()
+    if options.apiserver_workers > 1:
+        _check_port(options)
     data.save_options(options)
     data.pid_file.write_text(f"{os.getpid()}\n")
 

@@ -18,6 +18,7 @@ from cybernetes.core.clock import Random
 from cybernetes.core.store.etcd.address import parse
 from cybernetes.core.store.etcd.store import EtcdStore
 from cybernetes.core.store.interface import StoreError
+
 from realetcd import Etcd, free_port
 
 pytestmark = pytest.mark.etcd

@@ -416,21 +416,18 @@ async def test_snapshots_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_resources_that_lie_two_components_deep() -> None:
     store = MemoryStore()
-    keys = (
-        b"/registry/services/specs/a/x",
-        b"/registry/services/endpoints/a/x",
-        b"/registry/example.com/widgets/a/x.y",
-    )
-    for key in keys:
-        await store.put(key, pod("x", ""), expected_revision=0)
+    paths = (b"/registry/services/specs/a/x", b"/registry/services/endpoints/a/x", b"/registry/a.io/widgets/a/x.y")
+    for path in paths:
+        await store.put(path, pod("x", ""), expected_revision=0)
     feed = Feed(store)
     await feed.start()
-    for key in keys:
-        cache = feed.open(key[: key.rindex(b"/a/") + 1], header)
-        assert [each.key for each in cache.list(EVERYTHING).records] == [key[key.rindex(b"a/") :]]
+    for path in paths:
+        prefix = path[: path.rindex(b"/a/") + 1]
+        cache = feed.open(prefix, header)
+        assert [each.key for each in cache.list(EVERYTHING).records] == [path.removeprefix(prefix)]
         seen = Sink()
         cache.watch(EVERYTHING, cache.revision, seen)
-        await store.put(key, pod("x", "n"), expected_revision=None)
+        await store.put(path, pod("x", "n"), expected_revision=None)
         await caught_up(feed)
         assert len(seen.seen) == 1
     await feed.stop()
