@@ -76,15 +76,24 @@ def check_type(type_name: str, gvk: Gvk, obj: Object, raw: bytes = b"", field_va
     ignores = field_validation == "Ignore"
     repeats = False if ignores else has_repeated(obj, raw)
     _expect(gvk, obj)
+    forgets = _forgets_managers(obj)
     try:
         found = inspect(type_name, obj, raw if repeats else b"")
     except walk.DecodeError as error:
         raise _cannot_be_handled(gvk, str(error)) from None
+    if forgets:
+        obj["metadata"]["managedFields"] = []
     if not found or ignores:
         return []
     if field_validation == "Strict":
         raise _cannot_be_handled(gvk, f"strict decoding error: {', '.join(found)}")
     return [line for item in found for line in _warnings(item)]
+
+
+def _forgets_managers(obj: Object) -> bool:
+    """Whether the list of managers is empty: that asks to forget them, and is not the same as no list."""
+    metadata = obj.get("metadata")
+    return isinstance(metadata, dict) and metadata.get("managedFields") == []
 
 
 def has_repeated(obj: Object, raw: bytes) -> bool:

@@ -101,6 +101,7 @@ class Type:
         "list_type",
         "map_keys",
         "map_type",
+        "merge_type",
         "name",
         "node",
         "patch_merge_key",
@@ -131,8 +132,9 @@ class Type:
         self.declared_go_type = ""
         #: For a kind ``any`` that holds a JSON schema or something else: array, boolean or strings.
         self.alternative = ""
-        #: What the walk kernel made of this node.
+        #: What the walk kernel made of this node, and what apply made of it.
         self.node: Any = None
+        self.merge_type: Any = None
 
     def __repr__(self) -> str:
         return f"<Type {self.kind} {self.name}>" if self.name else f"<Type {self.kind}>"

@@ -16,6 +16,7 @@ from cybernetes.services.apiserver.storage import Storage
 
 if TYPE_CHECKING:
     from cybernetes.services.apiserver.admitting import Admitting
+    from cybernetes.services.apiserver.fieldmanagers import FieldManagers
 
 
 class Taken(Protocol):
@@ -54,6 +55,7 @@ class Backend:
     random: Random
     authorize: Authorize
     admitting: Admitting
+    fields: FieldManagers
     hooks: Mapping[Gvr, Hooks] = field(default_factory=dict)
 
     def context(self, call: Call) -> Context:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from cybernetes.core.api import codec, fielderror, schema
 from cybernetes.core.api.resource import Resource
+from cybernetes.core.api.validation.metadata import check_field_manager
+from cybernetes.core.client.interface import APPLY_PATCH
 from cybernetes.core.errors import Cause, bad_request, invalid, unsupported_media_type
 from cybernetes.core.objects import Gvk, Object
 from cybernetes.services.apiserver.call import Call
@@ -59,16 +61,25 @@ def _is_protobuf(content_type: str) -> bool:
 
 
 def check_options(call: Call, resource: Resource) -> str:
-    """The fieldValidation of a write. Raises ApiError 422 for options that do not exist."""
+    """The fieldValidation of a write. Raises ApiError 422 for options that do not exist or do not go together."""
     errors = []
-    validation = call.option("fieldValidation") or ("Strict" if resource.is_custom else "Warn")
-    if validation not in FIELD_VALIDATIONS:
-        errors.append(fielderror.not_supported("fieldValidation", validation, ("Ignore", "Strict", "Warn")))
+    manager = call.option("fieldManager")
+    if call.verb == "patch":
+        if codec_media(call.content_type) == APPLY_PATCH:
+            if not manager:
+                errors.append(fielderror.required("fieldManager", "is required for apply patch"))
+        elif "force" in call.query:
+            errors.append(fielderror.forbidden("force", "may not be specified for non-apply patch"))
+    if manager:
+        errors += check_field_manager(manager, "fieldManager")
     dry_run = call.query.get("dryRun")
     if dry_run and any(value != "All" for value in dry_run):
         for value in dry_run:
             if value != "All":
                 errors.append(fielderror.not_supported("dryRun", value, ("All",)))
+    validation = call.option("fieldValidation") or ("Strict" if resource.is_custom else "Warn")
+    if validation not in FIELD_VALIDATIONS:
+        errors.append(fielderror.not_supported("fieldValidation", validation, ("", *sorted(FIELD_VALIDATIONS))))
     if errors:
         kind = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}.get(
             call.verb, "DeleteOptions"

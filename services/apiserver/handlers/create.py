@@ -25,13 +25,20 @@ async def create(backend: Backend, call: Call) -> Item:
     return await create_object(backend, call, resource, obj)
 
 
-async def create_object(backend: Backend, call: Call, resource: Resource, obj: Object) -> Item:
-    """The rest of a create, also by PUT of what does not exist. ``obj`` is checked, in the version of ``resource``."""
+async def create_object(
+    backend: Backend, call: Call, resource: Resource, obj: Object, *, keeps_managers: bool = False
+) -> Item:
+    """The rest of a create, also by PUT of what does not exist. ``obj`` is checked, in the version of ``resource``.
+
+    ``keeps_managers``: its managedFields are as they should be.
+    """
     metadata = objectmeta.metadata_of(obj)
     objectmeta.match_namespace(metadata, call.namespace)
     objectmeta.begin(metadata, backend.clock.now(), backend.random.uid())
     is_generated = objectmeta.generate_name(metadata, backend.random)
     resource.strategy.default(obj)
+    if not keeps_managers:
+        backend.fields.created(call, resource, obj)
     home = backend.storage.home(resource)
     if resource.to_storage is not None:
         obj = resource.to_storage(obj)

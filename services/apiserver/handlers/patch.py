@@ -11,23 +11,26 @@ from typing import Any, NamedTuple
 import orjson
 
 from cybernetes.core.api import codec, schema
-from cybernetes.core.client.interface import JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
+from cybernetes.core.client.interface import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from cybernetes.core.errors import ApiError, bad_request, failure, unsupported_media_type
 from cybernetes.core.objects import Gvk, Object
 from cybernetes.services.apiserver import body, objectmeta
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Call, Item
+from cybernetes.services.apiserver.handlers.apply import apply as apply_configuration
 from cybernetes.services.apiserver.handlers.update import modify, stored_object
 from cybernetes.services.apiserver.storage import Current
 
-_BUILT_IN = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH)
-_CUSTOM = (JSON_PATCH, MERGE_PATCH)
+_BUILT_IN = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY_PATCH)
+_CUSTOM = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
 #: More operations in one JSON patch are refused: each may copy the whole object.
 _OPERATIONS_MAX = 10_000
 
 
 async def patch_(backend: Backend, call: Call) -> Item:
     """PATCH of an object, of its status or of another part of it."""
+    if body.codec_media(call.content_type) == APPLY_PATCH:
+        return await apply_configuration(backend, call)
     validation = body.check_options(call, call.resource)
     apply, explain = patcher(call)
 

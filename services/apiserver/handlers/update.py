@@ -21,6 +21,7 @@ from cybernetes.services.apiserver import body, objectmeta
 from cybernetes.services.apiserver.admitting import Admission
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Call, Item
+from cybernetes.services.apiserver.fieldmanagers import keep_times
 from cybernetes.services.apiserver.handlers.create import create_object
 from cybernetes.services.apiserver.storage import Current
 
@@ -81,12 +82,18 @@ def _rules(call: Call, home: Resource) -> Rules:
 
 
 async def modify(
-    backend: Backend, call: Call, change: Change, *, rules: Rules | None = None, current: Current | None = None
+    backend: Backend,
+    call: Call,
+    change: Change,
+    *,
+    rules: Rules | None = None,
+    current: Current | None = None,
+    keeps_managers: bool = False,
 ) -> Item:
     """Apply ``change`` to the object that ``call`` names until the store takes it.
 
-    ``rules`` are by default those of the resource or of the call's subresource. Raises ApiError: 404, 409, 422, and 500
-    when others are always faster.
+    ``rules`` are by default those of the resource or of the call's subresource. ``keeps_managers``: ``change`` sees to
+    the managedFields itself. Raises ApiError: 404, 409, 422, and 500 when others are always faster.
     """
     resource = call.resource
     storage = backend.storage
@@ -102,7 +109,8 @@ async def modify(
         old = current.decode()
         new = change(current)
         required = _check_preconditions(call, home, new, old, current.revision)
-        new, admission = await _prepared(backend, call, home, new, old, rules)
+        new, admission = await _prepared(backend, call, home, new, old, rules, keeps_managers)
+        keep_times(new, old)
         taken = None
         if hooks.update is not None and call.subresource is None:
             taken = await hooks.update(backend, call, new, old)
@@ -165,13 +173,15 @@ async def rewrite(
 
 
 async def _prepared(
-    backend: Backend, call: Call, home: Resource, new: Object, old: Object, rules: Rules
+    backend: Backend, call: Call, home: Resource, new: Object, old: Object, rules: Rules, keeps_managers: bool
 ) -> tuple[Object, Admission]:
     """The new object defaulted, converted, prepared, and changed by admission."""
     resource = call.resource
     metadata = objectmeta.metadata_of(new)
     objectmeta.match_namespace(metadata, call.namespace)
     resource.strategy.default(new)
+    if not keeps_managers:
+        backend.fields.updated(call, new, old if resource.from_storage is None else resource.from_storage(old))
     if resource.to_storage is not None:
         new = resource.to_storage(new)
         metadata = new["metadata"]

@@ -1,0 +1,478 @@
+"""Which fields a write changed: two objects in, the sets of fields that are new or other, and gone, out.
+
+The rules are in ``core/api/apply/comparison.py``, which is the face and the slow twin; sets are dicts of dicts as in
+``fieldset.py``. The kernel takes the plain cases; what is not (an element that is there twice, keys that are neither
+text nor integer, a value of another kind than its type) raises ``Refused``, and the twin starts again.
+
+A struct's fields come out in the order of their names, whatever their order in the object: each field knows its rank, and
+the few that are there are put in their places as they are met.
+"""
+
+from cpython.bool cimport PyBool_Check
+from cpython.dict cimport PyDict_Contains, PyDict_GetItem, PyDict_Next, PyDict_SetItem, PyDict_Size
+from cpython.list cimport PyList_GET_SIZE
+from cpython.long cimport PyLong_CheckExact
+from cpython.object cimport Py_EQ, PyObject, PyObject_RichCompareBool
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_Compare, PyUnicode_Concat
+
+cdef extern from "Python.h":
+    bint PyDict_CheckExact(object value)
+    bint PyList_CheckExact(object value)
+
+cdef enum:
+    LEAF = 0
+    STRUCT = 1
+    MAP = 2
+    SET = 3
+    KEYED = 4
+    DEDUCED = 5
+    OTHER = 6
+
+#: So many fields of one struct may change in one write; beyond, the twin looks.
+cdef enum:
+    FIELDS_MAX = 96
+
+#: So many elements of one list are remembered by their keys before the memory is started anew.
+cdef int STEPS_MAX = 2048
+
+cdef str SELF = "."
+cdef str FIELD = "f:"
+cdef object key_step = None
+cdef object value_step = None
+cdef object strictly_equal = None
+
+
+class Refused(Exception):
+    """For the twin."""
+
+
+def configure(make_key_step, make_value_step, equality):
+    """Hand in what names an element of a list by its keys or its value, and what compares values of unknown types."""
+    global key_step, value_step, strictly_equal
+    key_step = make_key_step
+    value_step = make_value_step
+    strictly_equal = equality
+
+
+cdef class Field:
+    """A field of a struct. ``node`` is None for what is passed over."""
+
+    cdef Node node
+    cdef str step
+    cdef int rank
+
+
+cdef class Node:
+    """One type as the kernel sees it. ``kind`` as above; ``is_untyped``: the schema says nothing of what is inside."""
+
+    cdef int kind
+    cdef bint is_untyped
+    cdef dict fields
+    cdef Node element
+    cdef tuple keys
+    cdef dict defaults
+    cdef dict steps
+
+    def __init__(self, int kind, bint is_untyped):
+        self.kind = kind
+        self.is_untyped = is_untyped
+        self.fields = {}
+        self.steps = {}
+
+    def set_fields(self, dict nodes):
+        """The fields of a struct: name -> Node, or None for one that is passed over."""
+        cdef Field field
+        cdef int rank = 0
+        for name in sorted(nodes):
+            field = Field()
+            field.node = nodes[name]
+            field.step = FIELD + name
+            field.rank = rank
+            self.fields[name] = field
+            rank += 1
+
+    def set_element(self, Node element):
+        self.element = element
+
+    def set_keys(self, tuple keys, dict defaults):
+        """The keys of a list's elements, sorted; none for a set."""
+        self.keys = keys
+        self.defaults = defaults
+
+
+cdef class Walk:
+    """``removed``: what the last visit found gone, None for nothing."""
+
+    cdef dict removed
+
+
+cdef struct Place:
+    int rank
+    PyObject* step   # the field's own
+    PyObject* found  # a reference of ours
+
+
+cdef int put(Place* places, int count, Field field, dict found) except -1:
+    """Put what was found of a field into its place among ``count`` others."""
+    cdef int at = count
+    if count == FIELDS_MAX:
+        raise Refused
+    while at > 0 and places[at - 1].rank > field.rank:
+        places[at] = places[at - 1]
+        at -= 1
+    Py_INCREF(found)
+    places[at].rank = field.rank
+    places[at].step = <PyObject*>field.step
+    places[at].found = <PyObject*>found
+    return 0
+
+
+cdef int fill(dict result, Place* places, int count) except -1:
+    cdef int index
+    for index in range(count):
+        PyDict_SetItem(result, <object>places[index].step, <object>places[index].found)
+    return 0
+
+
+cdef void release(Place* places, int count):
+    cdef int index
+    for index in range(count):
+        Py_DECREF(<object>places[index].found)
+
+
+def compare(Node node, old, new):
+    """(changed, removed), or None: the twin has to look."""
+    cdef Walk walk = Walk()
+    cdef dict changed
+    try:
+        changed = visit(node, old, new, walk)
+    except (Refused, TypeError, RecursionError):
+        return None
+    return ({} if changed is None else changed, {} if walk.removed is None else walk.removed)
+
+
+cdef dict whole(Node node, object value):
+    """The set of a value that is there on one side only: everything in it, and itself."""
+    cdef int kind = node.kind
+    if kind == LEAF or value is None:
+        return {}
+    if kind == STRUCT:
+        if not PyDict_CheckExact(value):
+            raise Refused
+        return whole_struct(node, <dict>value) if PyDict_Size(value) else {}
+    if kind == MAP or (kind == DEDUCED and PyDict_CheckExact(value)):
+        if not PyDict_CheckExact(value):
+            raise Refused
+        return whole_map(node, <dict>value) if PyDict_Size(value) else {}
+    if kind == DEDUCED:
+        return {}
+    if kind == OTHER or not PyList_CheckExact(value):
+        raise Refused
+    return whole_list(node, <list>value) if PyList_GET_SIZE(value) else {}
+
+
+cdef dict whole_struct(Node node, dict value):
+    cdef Place places[FIELDS_MAX]
+    cdef int count = 0
+    cdef PyObject* key
+    cdef PyObject* item
+    cdef PyObject* found
+    cdef Py_ssize_t position = 0
+    cdef Field field
+    cdef dict result = {SELF: {}}
+    try:
+        while PyDict_Next(value, &position, &key, &item):
+            found = PyDict_GetItem(node.fields, <object>key)
+            if found == NULL:
+                raise Refused
+            field = <Field>found
+            if field.node is None:
+                continue
+            put(places, count, field, whole(field.node, <object>item))
+            count += 1
+        fill(result, places, count)
+    finally:
+        release(places, count)
+    return result
+
+
+cdef dict whole_map(Node node, dict value):
+    cdef PyObject* key
+    cdef PyObject* item
+    cdef Py_ssize_t position = 0
+    cdef list found = []
+    if node.element is None:
+        raise Refused
+    while PyDict_Next(value, &position, &key, &item):
+        found.append((<object>key, PyUnicode_Concat(FIELD, <object>key), whole(node.element, <object>item)))
+    return sorted_set(found, True)
+
+
+cdef dict whole_list(Node node, list items):
+    cdef list found = []
+    cdef dict seen = {}
+    for item in items:
+        known = identity(node, item)
+        PyDict_SetItem(seen, known, None)
+        found.append((known, step_of(node, known), whole(node.element, item)))
+    if PyDict_Size(seen) != PyList_GET_SIZE(items):
+        raise Refused
+    return sorted_set(found, True)
+
+
+cdef dict sorted_set(list found, bint is_member):
+    """The set of (what it is sorted by, step, what is below); None when it is empty and no member itself."""
+    cdef dict result
+    cdef tuple entry
+    if found is None:
+        return None
+    result = {}
+    if is_member:
+        PyDict_SetItem(result, SELF, {})
+    if PyList_GET_SIZE(found) > 1:
+        found.sort()
+    for entry in found:
+        PyDict_SetItem(result, entry[1], entry[2])
+    return result
+
+
+cdef dict visit(Node node, object old, object new, Walk walk):
+    """What changed below and at this place, where both sides have a value (null is one), or None."""
+    cdef int kind = node.kind
+    walk.removed = None
+    if old is new:
+        return None
+    if kind == DEDUCED:
+        kind = deduced(old, new)
+    if kind == LEAF:
+        return None if same(node, old, new) else {}
+    if kind == OTHER:
+        raise Refused
+    if kind == STRUCT or kind == MAP:
+        if is_empty_map(old) and is_empty_map(new):
+            return {} if (old is None) != (new is None) else None
+        if kind == STRUCT:
+            return visit_struct(node, <dict>old, <dict>new, walk)
+        return visit_map(node, <dict>old, <dict>new, walk)
+    if is_empty_list(old) and is_empty_list(new):
+        return {} if (old is None) != (new is None) else None
+    return visit_list(node, <list>old, <list>new, walk)
+
+
+cdef bint is_empty_map(object value) except -1:
+    if value is None:
+        return True
+    if not PyDict_CheckExact(value):
+        raise Refused
+    return PyDict_Size(value) == 0
+
+
+cdef bint is_empty_list(object value) except -1:
+    if value is None:
+        return True
+    if not PyList_CheckExact(value):
+        raise Refused
+    return PyList_GET_SIZE(value) == 0
+
+
+cdef int deduced(object old, object new) except -1:
+    """MAP when both are maps (or null), LEAF when neither is one."""
+    cdef bint old_is_map = PyDict_CheckExact(old)
+    cdef bint new_is_map = PyDict_CheckExact(new)
+    if not old_is_map and not new_is_map:
+        return LEAF
+    if (not old_is_map and old is not None) or (not new_is_map and new is not None):
+        return OTHER
+    return MAP
+
+
+cdef bint same(Node node, object old, object new) except -1:
+    if PyUnicode_CheckExact(old):
+        return PyUnicode_CheckExact(new) and PyUnicode_Compare(old, new) == 0
+    if PyBool_Check(old) or PyBool_Check(new):
+        return old is new
+    if node.is_untyped:
+        return strictly_equal(old, new)
+    return PyObject_RichCompareBool(old, new, Py_EQ)
+
+
+cdef dict visit_struct(Node node, dict old, dict new, Walk walk):
+    """Either may be None."""
+    cdef Place changes[FIELDS_MAX]
+    cdef Place losses[FIELDS_MAX]
+    cdef int changes_count = 0
+    cdef int losses_count = 0
+    cdef PyObject* key
+    cdef PyObject* value
+    cdef PyObject* other
+    cdef PyObject* found
+    cdef Py_ssize_t position = 0
+    cdef Field field
+    cdef dict changed
+    cdef dict result = None
+    try:
+        while new is not None and PyDict_Next(new, &position, &key, &value):
+            found = PyDict_GetItem(node.fields, <object>key)
+            if found == NULL:
+                raise Refused
+            field = <Field>found
+            if field.node is None:
+                continue
+            other = NULL if old is None else PyDict_GetItem(old, <object>key)
+            if other == NULL:
+                put(changes, changes_count, field, whole(field.node, <object>value))
+                changes_count += 1
+                continue
+            changed = visit(field.node, <object>other, <object>value, walk)
+            if changed is not None:
+                put(changes, changes_count, field, changed)
+                changes_count += 1
+            if walk.removed is not None:
+                put(losses, losses_count, field, walk.removed)
+                losses_count += 1
+        position = 0
+        while old is not None and PyDict_Next(old, &position, &key, &value):
+            if new is not None and PyDict_Contains(new, <object>key):
+                continue
+            found = PyDict_GetItem(node.fields, <object>key)
+            if found == NULL:
+                raise Refused
+            field = <Field>found
+            if field.node is not None:
+                put(losses, losses_count, field, whole(field.node, <object>value))
+                losses_count += 1
+        walk.removed = None
+        if losses_count:
+            walk.removed = {}
+            fill(walk.removed, losses, losses_count)
+        if changes_count:
+            result = {}
+            fill(result, changes, changes_count)
+    finally:
+        release(changes, changes_count)
+        release(losses, losses_count)
+    return result
+
+
+cdef dict visit_map(Node node, dict old, dict new, Walk walk):
+    """Either may be None."""
+    cdef PyObject* key
+    cdef PyObject* value
+    cdef PyObject* other
+    cdef Py_ssize_t position = 0
+    cdef dict changed
+    cdef list changes = None
+    cdef list losses = None
+    if node.element is None:
+        raise Refused
+    while new is not None and PyDict_Next(new, &position, &key, &value):
+        other = NULL if old is None else PyDict_GetItem(old, <object>key)
+        if other == NULL:
+            walk.removed = None
+            changed = whole(node.element, <object>value)
+        else:
+            changed = visit(node.element, <object>other, <object>value, walk)
+        if changed is not None:
+            changes = noted(changes, <object>key, PyUnicode_Concat(FIELD, <object>key), changed)
+        if walk.removed is not None:
+            losses = noted(losses, <object>key, PyUnicode_Concat(FIELD, <object>key), walk.removed)
+    position = 0
+    while old is not None and PyDict_Next(old, &position, &key, &value):
+        if new is None or not PyDict_Contains(new, <object>key):
+            changed = whole(node.element, <object>value)
+            losses = noted(losses, <object>key, PyUnicode_Concat(FIELD, <object>key), changed)
+    walk.removed = sorted_set(losses, False)
+    return sorted_set(changes, False)
+
+
+cdef list noted(list entries, object known, object step, dict found):
+    if entries is None:
+        entries = []
+    entries.append((known, step, found))
+    return entries
+
+
+cdef object identity(Node node, object item):
+    """What an element of the list is known by: its key, the tuple of its keys, or itself in a set."""
+    cdef tuple keys = node.keys
+    cdef list values
+    if len(keys) == 0:
+        known = item
+    else:
+        if not PyDict_CheckExact(item):
+            raise Refused
+        if len(keys) == 1:
+            known = part(node, item, keys[0])
+        else:
+            values = []
+            for key in keys:
+                values.append(part(node, item, key))
+            return tuple(values)
+    if not PyUnicode_CheckExact(known) and not PyLong_CheckExact(known):
+        raise Refused
+    return known
+
+
+cdef object part(Node node, object item, object key):
+    cdef PyObject* value = PyDict_GetItem(item, key)
+    if value == NULL:
+        value = PyDict_GetItem(node.defaults, key)
+        if value == NULL:
+            raise Refused
+    if not PyUnicode_CheckExact(<object>value) and not PyLong_CheckExact(<object>value):
+        raise Refused
+    return <object>value
+
+
+cdef str step_of(Node node, object known):
+    """The step to the element that is known by this."""
+    cdef PyObject* found = PyDict_GetItem(node.steps, known)
+    if found != NULL:
+        return <str>found
+    if PyDict_Size(node.steps) >= STEPS_MAX:
+        node.steps.clear()
+    if len(node.keys) == 0:
+        step = value_step(known)
+    elif len(node.keys) == 1:
+        step = key_step(((node.keys[0], known),))
+    else:
+        step = key_step(tuple(zip(node.keys, known)))
+    node.steps[known] = step
+    return step
+
+
+cdef dict visit_list(Node node, list old, list new, Walk walk):
+    """Either may be None."""
+    cdef PyObject* other
+    cdef dict changed
+    cdef dict earlier = {}
+    cdef dict seen = {}
+    cdef list changes = None
+    cdef list losses = None
+    if old is not None:
+        for item in old:
+            PyDict_SetItem(earlier, identity(node, item), item)
+        if PyDict_Size(earlier) != PyList_GET_SIZE(old):
+            raise Refused
+    if new is not None:
+        for item in new:
+            known = identity(node, item)
+            PyDict_SetItem(seen, known, None)
+            other = PyDict_GetItem(earlier, known)
+            if other == NULL:
+                walk.removed = None
+                changed = whole(node.element, item)
+            else:
+                changed = visit(node.element, <object>other, item, walk)
+            if changed is not None:
+                changes = noted(changes, known, step_of(node, known), changed)
+            if walk.removed is not None:
+                losses = noted(losses, known, step_of(node, known), walk.removed)
+        if PyDict_Size(seen) != PyList_GET_SIZE(new):
+            raise Refused
+    for known, item in earlier.items():
+        if not PyDict_Contains(seen, known):
+            losses = noted(losses, known, step_of(node, known), whole(node.element, item))
+    walk.removed = sorted_set(losses, False)
+    return sorted_set(changes, False)

@@ -1,0 +1,145 @@
+"""The field managers of what this server serves, made when they are first needed, and who the manager of a call is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cybernetes.core.api import schema
+from cybernetes.core.api.apply.fieldmanager import FieldManager
+from cybernetes.core.api.apply.managers import Entry, is_same_but_for_times
+from cybernetes.core.api.apply.mergetypes import merge_type
+from cybernetes.core.api.apply.resets import filter_of
+from cybernetes.core.api.apply.versions import Version
+from cybernetes.core.api.registry import Registry
+from cybernetes.core.api.resource import Resource
+from cybernetes.core.clock import Clock, format_time
+from cybernetes.core.objects import Gvk, Gvr, Object, clone
+from cybernetes.services.apiserver.call import Call
+
+#: So many bytes of a user agent make a manager's name.
+_MANAGER_BYTES_MAX = 128
+
+
+def manager_of(call: Call) -> str:
+    """The fieldManager of the request, or what its user agent begins with."""
+    return call.option("fieldManager") or manager_of_agent(call.user_agent)
+
+
+def manager_of_agent(user_agent: str) -> str:
+    """``kubectl`` of ``kubectl/v1.36.0 (linux/amd64)``: what comes before the first slash, as far as it is printable."""
+    name = user_agent.partition("/")[0]
+    if name.isascii() and name.isprintable() and len(name) <= _MANAGER_BYTES_MAX:
+        return name
+    kept = ""
+    size = 0
+    for character in name:
+        if not character.isprintable():
+            continue
+        size += len(character.encode("utf-8", "replace"))
+        if size > _MANAGER_BYTES_MAX:
+            break
+        kept += character
+    return kept
+
+
+class FieldManagers:
+    """``of`` gives the one of a (sub)resource in one version."""
+
+    def __init__(self, registry: Registry, clock: Clock) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._made: dict[tuple[Gvr, str], tuple[Resource, FieldManager]] = {}
+
+    def created(self, call: Call, resource: Resource, obj: Object) -> None:
+        """Put the managers into an object that is to be created, in the version of ``resource``."""
+        self.of(resource).create(obj, manager_of(call), self._now())
+
+    def updated(self, call: Call, new: Object, live: Object) -> None:
+        """Put the managers into ``new``, which is to replace ``live``; both in the version of the call."""
+        part = call.subresource.name if call.subresource is not None else ""
+        self.of(call.resource, part).update(live, new, manager_of(call), self._now())
+
+    def applied(self, call: Call, config: object, live: Object | None, force: bool) -> Object:
+        """What a configuration makes of ``live``. Raises ApiError 400, 409, 500."""
+        part = call.subresource.name if call.subresource is not None else ""
+        return self.of(call.resource, part).apply(live, config, manager_of(call), self._now(), force=force)
+
+    def of(self, resource: Resource, subresource: str = "") -> FieldManager:
+        """Of the main resource or one of its parts that is an object of the same kind."""
+        key = (resource.gvr, subresource)
+        made = self._made.get(key)
+        if made is None or made[0] is not resource:
+            made = self._made[key] = (resource, self._make(resource, subresource))
+        return made[1]
+
+    def of_kind(self, kind: Gvk, subresource: str) -> FieldManager:
+        """Of a part that is an object of its own kind: a Scale."""
+        type_name = schema.load().type_name_of(kind)
+        assert type_name is not None, kind
+        type_ = schema.load().type(type_name)
+        version = Version(kind.api_version, merge_type(type_))
+        return FieldManager(kind, version, {kind.api_version: version}.get, empty=type_.zero, subresource=subresource)
+
+    def _make(self, resource: Resource, subresource: str) -> FieldManager:
+        versions: dict[str, Version | None] = {}
+
+        def version_of(api_version: str) -> Version | None:
+            if api_version not in versions:
+                versions[api_version] = self._version(resource, subresource, api_version)
+            return versions[api_version]
+
+        own = version_of(resource.gvr.api_version)
+        assert own is not None
+        return FieldManager(
+            resource.gvk,
+            own,
+            version_of,
+            empty=schema.load().type(resource.type_name).zero,
+            subresource=subresource,
+            schema_may_change=resource.is_custom,
+        )
+
+    def _version(self, resource: Resource, subresource: str, api_version: str) -> Version | None:
+        """One version of the objects of ``resource``; None when it is not served."""
+        found = self._resource(resource, api_version)
+        if found is None:
+            return None
+        type_ = merge_type(schema.load().type(found.type_name))
+        return Version(api_version, type_, filter_of(found, subresource), self._converter(resource, found))
+
+    def _resource(self, resource: Resource, api_version: str) -> Resource | None:
+        group, _, version = api_version.rpartition("/")
+        found = self._registry.get(Gvr(group, version, resource.gvr.resource))
+        return found if found is not None and found.storage_gvr == resource.storage_gvr else None
+
+    def _converter(self, resource: Resource, target: Resource) -> Callable[[Object, str], Object]:
+        def convert(obj: Object, api_version: str) -> Object:
+            source = self._resource(resource, api_version)
+            stored = clone(obj)
+            if source is not None and source.to_storage is not None:
+                stored = source.to_storage(stored)
+            return stored if target.from_storage is None else target.from_storage(stored)
+
+        return convert
+
+    def _now(self) -> str:
+        return format_time(self._clock.now())
+
+
+def keep_times(new: Object, old: Object) -> None:
+    """Let a write that changes nothing but times of managers change nothing: they keep the times of ``old``."""
+    entries: list[Entry] = new["metadata"].get("managedFields") or []
+    before: list[Entry] = old["metadata"].get("managedFields") or []
+    if not entries or entries == before or not is_same_but_for_times(entries, before):
+        return
+    new["metadata"]["managedFields"] = before
+    if not _is_same(new, old):
+        new["metadata"]["managedFields"] = entries
+
+
+def _is_same(new: Object, old: Object) -> bool:
+    """Whether the two differ in nothing but the resourceVersion."""
+    metadata, before = dict(new["metadata"]), dict(old["metadata"])
+    metadata.pop("resourceVersion", None)
+    before.pop("resourceVersion", None)
+    return bool({**new, "metadata": metadata} == {**old, "metadata": before})
