@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
@@ -68,7 +69,7 @@ class WorkQueue(Generic[K]):
         self._since: dict[K, float] = {}  # waiting keys and since when
         self._active: dict[K, float] = {}
         self._again: dict[K, float] = {}
-        self._failures: dict[K, int] = {}
+        self._failures: dict[K, tuple[int, float]] = {}  # how many, and when the next try is due
         # Delayed keys: the heap may hold entries that are out of date, _due has the true ones.
         self._heap: list[tuple[float, int, K]] = []
         self._due: dict[K, float] = {}
@@ -126,11 +127,18 @@ class WorkQueue(Generic[K]):
         self._arm()
 
     def retry(self, key: K) -> float:
-        """Add after a delay that doubles with each failure. Returns the delay in seconds."""
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
+        """Add after a delay that doubles with each failure. Returns the delay in seconds.
+
+        A key that failed because a change brought it back before its delay was over has not waited: it keeps the delay,
+        or a burst of changes would put it off for long.
+        """
+        now_s = asyncio.get_running_loop().time()
         self.metrics.retries += 1
+        failures, due_s = self._failures.get(key, (0, now_s))
+        if due_s > now_s and self._due.get(key, math.inf) <= due_s:
+            return due_s - now_s
         delay_s = min(self._max_s, self._base_s * 2.0 ** min(failures, 60))
+        self._failures[key] = (failures + 1, now_s + delay_s)
         self.add_after(key, delay_s)
         return delay_s
 
@@ -139,7 +147,7 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
 
     def failures(self, key: K) -> int:
-        return self._failures.get(key, 0)
+        return self._failures.get(key, (0, 0.0))[0]
 
     async def get(self) -> K:
         """The next key; call ``done`` with it afterwards. Raises ShutDown."""

@@ -14,6 +14,7 @@ from cybernetes.core.objects import (
     JOBS,
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
     PODS,
     REPLICA_SETS,
     SERVICES,
@@ -94,6 +95,28 @@ def volume_of_claim(claim: Object) -> Sequence[str]:
     return (name,) if name else ()
 
 
+def _storage_class(obj: Object) -> str:
+    beta = (obj["metadata"].get("annotations") or {}).get("volume.beta.kubernetes.io/storage-class")
+    return beta if beta is not None else str((obj.get("spec") or {}).get("storageClassName") or "")
+
+
+def unbound_class(claim: Object) -> Sequence[str]:
+    """The storage class of a claim that has not been bound yet."""
+    is_bound = "pv.kubernetes.io/bind-completed" in (claim["metadata"].get("annotations") or {})
+    return () if is_bound else (_storage_class(claim),)
+
+
+def class_of_volume(volume: Object) -> Sequence[str]:
+    """The storage class of a volume that no claim has."""
+    return () if (volume.get("spec") or {}).get("claimRef") else (_storage_class(volume),)
+
+
+def claim_of_volume(volume: Object) -> Sequence[str]:
+    """``namespace/name`` of the claim that a volume points at."""
+    reference = (volume.get("spec") or {}).get("claimRef")
+    return (f"{reference.get('namespace', '')}/{reference.get('name', '')}",) if reference else ()
+
+
 def pod_cidrs(node: Object) -> Sequence[str]:
     spec = node.get("spec") or {}
     found = spec.get("podCIDRs") or ()
@@ -115,5 +138,6 @@ INDEXES: Mapping[Gvr, Mapping[str, IndexFunction]] = {
     ENDPOINT_SLICES: {"service": service_of_slice},
     SERVICES: {"selector": selector_pair},
     NODES: {"pod CIDR": pod_cidrs},
-    PERSISTENT_VOLUME_CLAIMS: {"volume": volume_of_claim},
+    PERSISTENT_VOLUME_CLAIMS: {"volume": volume_of_claim, "unbound": unbound_class},
+    PERSISTENT_VOLUMES: {"class": class_of_volume, "claim": claim_of_volume},
 }

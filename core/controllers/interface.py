@@ -110,6 +110,15 @@ class Emit(NamedTuple):
     annotations: Mapping[str, str] | None = None
 
 
+class Erase(NamedTuple):
+    """Delete a directory below ``Settings.host_path_root``, with all that is in it. Answer: what went wrong, or "".
+
+    A directory that is not there has been deleted.
+    """
+
+    path: str
+
+
 class Again(NamedTuple):
     """Reconcile ``key`` (this one when empty) again after ``after_s`` seconds. Answer: None, at once."""
 
@@ -123,7 +132,7 @@ class Together(NamedTuple):
     actions: Sequence[Action]
 
 
-Action = Get | List | Create | Update | Patch | Delete | DeleteCollection | Emit | Again | Together
+Action = Get | List | Create | Update | Patch | Delete | DeleteCollection | Erase | Emit | Again | Together
 
 #: What ``reconcile`` returns.
 Steps = Generator[Action, Any, None]
@@ -213,6 +222,8 @@ class Settings:
     mirroring_max_endpoints_per_subset: int = 1000
     signer_key: bytes = field(default=b"", repr=False)
     signer_certificate: bytes = b""
+    #: Where the provisioner kubernetes.io/host-path makes its directories; empty: it makes none.
+    host_path_root: str = ""
     #: Every resource of the API: (gvr, kind, is namespaced); what the garbage collector and namespaces clean.
     resources: Callable[[], Sequence[tuple[Gvr, str, bool]]] = lambda: ()
 

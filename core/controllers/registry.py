@@ -17,19 +17,24 @@ from cybernetes.core.controllers.disruption import Disruptions
 from cybernetes.core.controllers.endpoints import Endpoints
 from cybernetes.core.controllers.endpointslice import EndpointSlices
 from cybernetes.core.controllers.endpointslice_mirroring import EndpointSliceMirroring
+from cybernetes.core.controllers.ephemeral_volume import EphemeralVolumes
 from cybernetes.core.controllers.garbage_collector import GarbageCollector
 from cybernetes.core.controllers.interface import Controller, Settings
 from cybernetes.core.controllers.job import Jobs
 from cybernetes.core.controllers.namespace import Namespaces
 from cybernetes.core.controllers.node_ipam import NodeIpam
 from cybernetes.core.controllers.node_lifecycle import NodeLifecycle
+from cybernetes.core.controllers.node_ttl import NodeTtl
 from cybernetes.core.controllers.pod_gc import PodGarbageCollector
+from cybernetes.core.controllers.protection import ClaimProtection, VolumeProtection
 from cybernetes.core.controllers.replicaset import replica_sets, replication_controllers
 from cybernetes.core.controllers.resource_quota import ResourceQuotas
 from cybernetes.core.controllers.service_account import RootCaPublisher, ServiceAccounts
 from cybernetes.core.controllers.statefulset import StatefulSets
 from cybernetes.core.controllers.taint_eviction import TaintEviction
 from cybernetes.core.controllers.ttl_after_finished import TtlAfterFinished
+from cybernetes.core.controllers.volume_binder import VolumeBinder
+from cybernetes.core.controllers.volume_expansion import VolumeExpansion
 
 Maker = Callable[[Settings], Controller]
 
@@ -52,12 +57,18 @@ CONTROLLERS: Mapping[str, Maker] = {
     "disruption-controller": lambda settings: Disruptions(settings.resources),
     "statefulset-controller": lambda settings: StatefulSets(),
     "cronjob-controller": lambda settings: CronJobs(),
+    "ttl-controller": lambda settings: NodeTtl(),
     "node-ipam-controller": NodeIpam,
     "node-lifecycle-controller": NodeLifecycle,
     "taint-eviction-controller": lambda settings: TaintEviction(),
+    "persistentvolume-binder-controller": VolumeBinder,
+    "persistentvolume-expander-controller": lambda settings: VolumeExpansion(),
     "clusterrole-aggregation-controller": lambda settings: ClusterRoleAggregation(),
+    "persistentvolumeclaim-protection-controller": lambda settings: ClaimProtection(),
+    "persistentvolume-protection-controller": lambda settings: VolumeProtection(),
     "ttl-after-finished-controller": lambda settings: TtlAfterFinished(),
     "root-ca-certificate-publisher-controller": lambda settings: RootCaPublisher(settings.root_ca),
+    "ephemeral-volume-controller": lambda settings: EphemeralVolumes(),
 }
 
 #: Those that have to be named to run.
@@ -84,6 +95,12 @@ ALIASES: Mapping[str, str] = {
     "ttl-after-finished": "ttl-after-finished-controller",
     "nodeipam": "node-ipam-controller",
     "nodelifecycle": "node-lifecycle-controller",
+    "persistentvolume-binder": "persistentvolume-binder-controller",
+    "persistentvolume-expander": "persistentvolume-expander-controller",
+    "pvc-protection": "persistentvolumeclaim-protection-controller",
+    "pv-protection": "persistentvolume-protection-controller",
+    "ephemeral-volume": "ephemeral-volume-controller",
+    "ttl": "ttl-controller",
     "clusterrole-aggregation": "clusterrole-aggregation-controller",
     "root-ca-cert-publisher": "root-ca-certificate-publisher-controller",
 }

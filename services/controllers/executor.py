@@ -27,6 +27,7 @@ from cybernetes.core.controllers.interface import (
     Delete,
     DeleteCollection,
     Emit,
+    Erase,
     Get,
     List,
     Patch,
@@ -35,6 +36,7 @@ from cybernetes.core.controllers.interface import (
 )
 from cybernetes.core.errors import ApiError, is_already_exists, is_conflict, is_not_found
 from cybernetes.core.objects import Gvr, Object, controller_of, is_deleting, uid_of
+from cybernetes.services.controllers.directories import erase
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class Executor:
         random: Random,
         recorder: EventRecorder,
         requeue: Callable[[str, float], None],
+        host_path_root: str = "",
     ) -> None:
         self.writes = 0
         #: key -> (gvr, namespace, name) of writes whose outcome is not known.
@@ -68,6 +71,7 @@ class Executor:
         self._random = random
         self._recorder = recorder
         self._requeue = requeue
+        self._host_path_root = host_path_root
 
     async def settle_doubts(self, key: str) -> None:
         """Look up what is in doubt for ``key``. Raises ConnectionError while the server cannot be reached."""
@@ -91,6 +95,9 @@ class Executor:
                     action.reference, action.kind, action.reason, action.message, annotations=action.annotations
                 )
                 return None
+            case Erase():
+                self.writes += 1
+                return await erase(action.path, self._host_path_root)
             case Again():
                 self._requeue(action.key or key, action.after_s)
                 return None

@@ -139,7 +139,16 @@ class ControllerManager:
             account = runner.controller.service_account
             client = self._client_of(account)
             recorder = self._recorder(account)
-            runner.start(Executor(client, self.informers, self._random, recorder, runner.queue.add_after))
+            runner.start(
+                Executor(
+                    client,
+                    self.informers,
+                    self._random,
+                    recorder,
+                    runner.queue.add_after,
+                    self._settings.host_path_root,
+                )
+            )
         self._watch_definitions()
 
     async def _end(self) -> None:

@@ -66,12 +66,34 @@ async def test_the_earliest_delay_counts(clock):
 
 async def test_retries_double_up_to_the_maximum_and_start_over_when_forgotten(clock):
     queue = WorkQueue(clock, base_s=1, max_s=10)
-    delays = [queue.retry("a") for _ in range(6)]
+    delays = []
+    for _ in range(6):
+        delays.append(queue.retry("a"))
+        queue.done(await queue.get())
     assert delays == [1, 2, 4, 8, 10, 10]
     assert queue.failures("a") == 6
     queue.forget("a")
     assert queue.retry("a") == 1
     assert queue.metrics.retries == 7
+
+
+async def test_a_burst_of_changes_does_not_put_a_failing_key_off(clock):
+    queue = WorkQueue(clock, base_s=1, max_s=1000)
+    for _ in range(20):
+        queue.add("a")
+        key = await queue.get()
+        assert queue.retry(key) <= 1
+        queue.done(key)
+    await asyncio.sleep(1.5)
+    assert len(queue) == 1 and queue.failures("a") == 1
+    assert queue.retry(await queue.get()) == 2
+    queue.add_after("a", 0.5)
+    queue.done("a")
+    assert await queue.get() == "a", "somebody wants it earlier"
+    assert queue.retry("a") == 4
+    queue.done("a")
+    await asyncio.sleep(5)
+    assert len(queue) == 1
 
 
 async def test_shut_down_ends_workers_and_forgets_what_waits(clock):

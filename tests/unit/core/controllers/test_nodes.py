@@ -8,6 +8,7 @@ from cybernetes.core.controllers import node_health as health
 from cybernetes.core.controllers.interface import Settings
 from cybernetes.core.controllers.node_ipam import NodeIpam
 from cybernetes.core.controllers.node_lifecycle import NodeLifecycle
+from cybernetes.core.controllers.node_ttl import NodeTtl
 from cybernetes.core.controllers.pod_gc import PodGarbageCollector
 from cybernetes.core.controllers.taint_eviction import TaintEviction
 from cybernetes.core.objects import LEASES, NODES, PODS, condition, is_condition_true
@@ -380,3 +381,31 @@ def test_the_oldest_finished_pods_go_beyond_the_threshold():
         world.change(PODS, f"p{number}", {"status": {"phase": "Succeeded"}}, subresource="status")
         world.pass_time(5)
     assert [one["metadata"]["name"] for one in world.all(PODS)] == ["p3", "p4", "p5"]
+
+
+def test_ttl_by_cluster_size_changes_with_hysteresis():
+    world = World(NodeTtl)
+    for number in range(100):
+        world.create(NODES, {"metadata": {"name": f"n{number}"}})
+    world.settle()
+
+    def ttl(name):
+        return world.read(NODES, name, "")["metadata"]["annotations"]["node.alpha.kubernetes.io/ttl"]
+
+    assert ttl("n0") == "0"
+    world.create(NODES, {"metadata": {"name": "n100"}})
+    world.settle()
+    assert ttl("n100") == "15" and ttl("n0") == "0"
+    world.change(NODES, "n0", {"status": {"x": 1}}, "", "status")  # its next heartbeat
+    world.settle()
+    assert ttl("n0") == "15"
+    for number in range(91, 101):
+        world.drop(NODES, world.read(NODES, f"n{number}", ""))
+    world.change(NODES, "n0", {"status": {"x": 2}}, "", "status")
+    world.settle()
+    assert ttl("n0") == "15"
+    for number in range(88, 91):
+        world.drop(NODES, world.read(NODES, f"n{number}", ""))
+    world.change(NODES, "n0", {"status": {"x": 3}}, "", "status")
+    world.settle()
+    assert ttl("n0") == "0"

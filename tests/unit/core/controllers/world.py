@@ -22,6 +22,7 @@ from cybernetes.core.controllers.interface import (
     Delete,
     DeleteCollection,
     Emit,
+    Erase,
     Get,
     List,
     Patch,
@@ -32,7 +33,7 @@ from cybernetes.core.errors import ApiError
 from cybernetes.core.labels import Selector
 from cybernetes.core.objects import PODS, clone, key_of, labels_of, namespace_of, resource_version_of, uid_of
 
-WRITES = (Create, Update, Patch, Delete, DeleteCollection)
+WRITES = (Create, Update, Patch, Delete, DeleteCollection, Erase)
 START_S = 1.7e9
 
 
@@ -179,6 +180,8 @@ class World:
                 self.enqueue(controller, [action.key or key])
             case Again():
                 self.later(controller, action.key or key, action.after_s)
+            case Erase():
+                return ""
             case Get():
                 return clone(self.find(action.gvr, action.namespace, action.name))
             case List():

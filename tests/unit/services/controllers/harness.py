@@ -76,11 +76,12 @@ class FaultyClient:
 class Cluster:
     """``async with Cluster(clock) as cluster``: everything runs; ``api`` is the way in of an admin."""
 
-    def __init__(self, clock, *, seed=1, controllers=("*",), faults=None, nodes=("n1",)):
+    def __init__(self, clock, *, seed=1, controllers=("*",), faults=None, nodes=("n1",), settings=None):
         self.clock, self.random = clock, Random(seed)
         self.server = ApiServer(MemoryStore(), clock, self.random)
         self.faults = faults
         self.controllers = controllers
+        self.settings = settings
         self.nodes = nodes
         self.tasks = set()
         self.starts_pods = True
@@ -105,6 +106,7 @@ class Cluster:
             self.clock,
             self.random,
             controllers=self.controllers,
+            settings=self.settings,
             client_of=lambda name: self.client(User(f"system:serviceaccount:kube-system:{name}", "", ACCOUNTS)),
         )
         await self.manager.start()

@@ -1,11 +1,13 @@
 """Controllers with their real neighbours: the API server's defaults, admission, RBAC and watches."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from harness import WEB_SERVICE, Cluster, Faults, deployment, thing, with_image
 
 from cybernetes.core.clock import Random
+from cybernetes.core.controllers.interface import Settings
 from cybernetes.core.objects import (
     CONFIG_MAPS,
     CRON_JOBS,
@@ -19,11 +21,15 @@ from cybernetes.core.objects import (
     NAMESPACES,
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    POD_DISRUPTION_BUDGETS,
     PODS,
     REPLICA_SETS,
+    RESOURCE_QUOTAS,
     SERVICE_ACCOUNTS,
     SERVICES,
     STATEFUL_SETS,
+    STORAGE_CLASSES,
     Gvr,
     condition,
     is_condition_true,
@@ -277,3 +283,55 @@ async def test_unknown_controllers_are_refused(clock):
             ControllerManager(cluster.api, clock, Random(1), controllers=["nonsense"])
         some = ControllerManager(cluster.api, clock, Random(1), controllers=["*", "-cronjob"])
         assert "cronjob-controller" not in some._names and "job-controller" in some._names
+
+
+async def test_volumes_are_made_for_claims_and_go_with_them(clock, tmp_path):
+    template = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    resources = {"requests": {"storage": "1Gi"}}
+    claims = [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": resources}}]
+    spec = {"replicas": 2, "serviceName": "x", "selector": {"matchLabels": {"app": "x"}}, "template": template}
+    async with Cluster(clock, settings=Settings(host_path_root=str(tmp_path))) as cluster:
+        api = cluster.api
+        metadata = {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}
+        made = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": metadata}
+        await api.create(STORAGE_CLASSES, {**made, "provisioner": "kubernetes.io/host-path"})
+        spec["volumeClaimTemplates"] = claims
+        await api.create(STATEFUL_SETS, thing("apps/v1", "StatefulSet", "s", spec=spec))
+        await asyncio.sleep(30)
+        found = (await api.list(PERSISTENT_VOLUME_CLAIMS, "default")).items
+        assert [one["status"]["phase"] for one in found] == ["Bound", "Bound"]
+        volumes = (await api.list(PERSISTENT_VOLUMES)).items
+        assert {one["status"]["phase"] for one in volumes} == {"Bound"}
+        for one in volumes:
+            Path(one["spec"]["hostPath"]["path"]).mkdir()  # what the kubelet does
+        await api.delete(STATEFUL_SETS, "s", "default", propagation="Foreground")
+        await api.delete_collection(PERSISTENT_VOLUME_CLAIMS, "default")
+        for _ in range(30):
+            await asyncio.sleep(1)
+            await asyncio.to_thread(list)
+        assert (await api.list(PERSISTENT_VOLUMES)).items == []
+        assert list(tmp_path.iterdir()) == []
+        assert sum(runner.bugs for runner in cluster.manager.runners) == 0
+
+
+async def test_quotas_and_budgets_follow_what_there_is(clock):
+    async with Cluster(clock) as cluster:
+        api = cluster.api
+        await api.create(RESOURCE_QUOTAS, thing("v1", "ResourceQuota", "q", spec={"hard": {"pods": "3"}}))
+        spec = {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}}
+        await api.create(POD_DISRUPTION_BUDGETS, thing("policy/v1", "PodDisruptionBudget", "b", spec=spec))
+        await api.create(DEPLOYMENTS, deployment(5))
+        await asyncio.sleep(60)
+        assert len(await cluster.names(PODS)) == 3
+        found = await api.get(DEPLOYMENTS, "web", "default")
+        assert condition(found, "ReplicaFailure")["reason"] == "FailedCreate"
+        assert "exceeded quota: q" in condition(found, "ReplicaFailure")["message"]
+        assert (await api.get(RESOURCE_QUOTAS, "q", "default"))["status"]["used"] == {"pods": "3"}
+        await api.patch(RESOURCE_QUOTAS, "q", {"spec": {"hard": {"pods": "9"}}}, "default")
+        await cluster.eventually(is_rolled_out(cluster))
+        budget = await api.get(POD_DISRUPTION_BUDGETS, "b", "default")
+        assert budget["status"]["disruptionsAllowed"] == 1 and budget["status"]["expectedPods"] == 5
+        await api.delete(PODS, (await cluster.names(PODS))[0], "default", grace_period_s=0)
+        await asyncio.sleep(100)
+        assert (await api.get(RESOURCE_QUOTAS, "q", "default"))["status"]["used"] == {"pods": "5"}
+        assert sum(runner.bugs for runner in cluster.manager.runners) == 0
