@@ -47,7 +47,7 @@ class ServiceNamespace:
         try:
             with Netlink() as kernel:
                 kernel.delete_link(self.interface)
-                self._refuse_taken(kernel)
+                refuse_taken(kernel, self.networks)
                 kernel.add_veth(self.interface, "eth0", self.descriptor, mtu=self._mtu)
                 self._index = kernel.index(self.interface)
                 self._inside = netns.run_in(self.descriptor, Netlink)
@@ -55,14 +55,6 @@ class ServiceNamespace:
         except BaseException:
             self.close()
             raise
-
-    def _refuse_taken(self, kernel: Netlink) -> None:
-        names = {link.number: link.name for link in kernel.links()}
-        for route in kernel.routes():
-            for network in self.networks:
-                if (route.destination, route.prefix) == (str(network.network_address), network.prefixlen):
-                    where = names.get(route.interface, "another interface")
-                    raise CidrInUse(f"the service CIDR {network} already leads to {where}: use another --service-cidr")
 
     def _set_up(self, kernel: Netlink, inside: Netlink) -> None:
         loopback, cable = inside.index("lo"), inside.index("eth0")
@@ -110,6 +102,16 @@ class ServiceNamespace:
                 kernel.delete_link(self.interface)
             os.close(self.descriptor)
             self.descriptor = -1
+
+
+def refuse_taken(kernel: Netlink, networks: Sequence[IPv4Network | IPv6Network]) -> None:
+    """Raises CidrInUse when the host has a route for one of the networks already."""
+    names = {link.number: link.name for link in kernel.links()}
+    for route in kernel.routes():
+        for network in networks:
+            if (route.destination, route.prefix) == (str(network.network_address), network.prefixlen):
+                where = names.get(route.interface, "another interface")
+                raise CidrInUse(f"the service CIDR {network} already leads to {where}: use another --service-cidr")
 
 
 def local_addresses() -> set[str]:

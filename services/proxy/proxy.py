@@ -4,7 +4,7 @@
 
 Events only note what changed; one task applies what has gathered, in a worker thread, so a burst of a thousand events
 is one change, and the event loop never waits for the kernel. When the process is killed, everything it had set up goes
-with it (services/proxy/namespace.py), and the next one builds it again from the API.
+with it (services/proxy/namespace.py), and the next one builds it again from the API; with nftables the kernel goes on.
 """
 
 from __future__ import annotations
@@ -17,23 +17,25 @@ from cybernetes.core.client.factory import InformerFactory
 from cybernetes.core.client.informer import Handler, Informer
 from cybernetes.core.network.table import ForwardingTable, Target
 from cybernetes.core.objects import ENDPOINT_SLICES, SERVICES, Object, key_of
-from cybernetes.ext.forward import Counters, Forwarder
+from cybernetes.ext.forward import Counters
 from cybernetes.services.common.component import Component, Tasks
 from cybernetes.services.common.threads import in_thread
-from cybernetes.services.proxy.namespace import ServiceNamespace
-from cybernetes.services.proxy.sockets import raise_descriptor_limit
+from cybernetes.services.proxy.datapath import DataPath
+from cybernetes.services.proxy.nftables import NftablesDataPath
 from cybernetes.services.proxy.userspace import UserspaceDataPath
 
 log = logging.getLogger(__name__)
 
 #: How often a port that another process holds is tried again.
 RETRY_S = 5.0
-#: Descriptors left for the rest of the process.
-_RESERVED_DESCRIPTORS = 2048
 
 
 class ServiceProxy:
-    """``start`` returns when every Service that exists answers."""
+    """``start`` returns when every Service that exists answers.
+
+    ``mode`` is ``userspace`` or ``nftables``. ``cluster_cidrs`` are the pods': with nftables clients there keep their
+    address.
+    """
 
     name = "proxy"
 
@@ -43,6 +45,8 @@ class ServiceProxy:
         *,
         node_name: str,
         service_cidrs: Sequence[str],
+        cluster_cidrs: Sequence[str] = (),
+        mode: str = "userspace",
         zone: str = "",
         interface: str = "cyb-proxy",
         mtu: int = 1500,
@@ -53,20 +57,28 @@ class ServiceProxy:
     ) -> None:
         self.table = ForwardingTable(node_name, zone=zone, external_ips_allowed=external_ips_allowed)
         self._informers = informers
-        self._namespace = ServiceNamespace(service_cidrs, interface=interface, mtu=mtu)
-        self._node_port_addresses = tuple(node_port_addresses)
-        self._threads = threads
+        self._path: DataPath
+        if mode == "nftables":
+            self._path = NftablesDataPath(service_cidrs, cluster_cidrs, interface=interface)
+        elif mode == "userspace":
+            self._path = UserspaceDataPath(
+                service_cidrs,
+                interface=interface,
+                mtu=mtu,
+                node_port_addresses=node_port_addresses,
+                threads=threads,
+            )
+        else:
+            raise ValueError(f"proxy mode {mode}: it is userspace or nftables")
         self._tasks = Tasks(self.name, on_failure)
         self._handlers: list[tuple[Informer, Handler]] = []
-        self._forwarder: Forwarder | None = None
-        self._path: UserspaceDataPath | None = None
         self._changed = asyncio.Event()
-        self._applied = asyncio.Event()
+        self._is_applied = False
 
     async def start(self) -> None:
         """Raises CidrInUse, and OSError when the kernel does not let us (no CAP_NET_ADMIN)."""
         try:
-            await in_thread(self._open)
+            await in_thread(self._path.open)
             services = self._informers.informer(SERVICES)
             slices = self._informers.informer(ENDPOINT_SLICES)
             self._subscribe(services, self.table.put_service, self.table.discard_service)
@@ -79,14 +91,6 @@ class ServiceProxy:
         except BaseException:
             await self.stop()
             raise
-
-    def _open(self) -> None:
-        descriptors = raise_descriptor_limit()
-        # Half for connections, which take two each, a quarter for flows; the rest is for listeners.
-        share = max(1024, descriptors - _RESERVED_DESCRIPTORS) // 4
-        self._namespace.open()
-        self._forwarder = Forwarder(threads=self._threads, connections_max=share, flows_max=share)
-        self._path = UserspaceDataPath(self._forwarder, self._namespace, self._node_port_addresses)
 
     def _subscribe(self, informer: Informer, put: Callable[[Object], None], discard: Callable[[str], None]) -> None:
         def on_change(new: Object) -> None:
@@ -105,37 +109,29 @@ class ServiceProxy:
             informer.remove_handler(handler)
         self._handlers.clear()
         await self._tasks.cancel()
-        await in_thread(self._close)
-
-    def _close(self) -> None:
-        if self._forwarder is not None:
-            self._forwarder.close()
-            self._forwarder = None
-            self._path = None
-        self._namespace.close()
+        await in_thread(self._path.close)
 
     async def _follow(self) -> None:
         while True:
-            path = self._path
-            retry_s = RETRY_S if path is not None and path.failed else None
+            retry_s = RETRY_S if self._path.failed else None
             try:
                 async with asyncio.timeout(retry_s):
                     await self._changed.wait()
             except TimeoutError:
-                if path is not None:
-                    await in_thread(path.retry)
+                await in_thread(self._path.retry)
                 continue
             await self._apply()
 
     async def _apply(self) -> None:
         self._changed.clear()
         changes = self.table.changes()
-        if changes and self._path is not None:
+        if changes or not self._is_applied:
+            self._is_applied = True
             await in_thread(self._path.apply, changes)
 
     def counters(self) -> Iterable[tuple[Target, Counters]]:
         """Per target: connections, bytes, failures."""
-        return self._path.counters() if self._path is not None else ()
+        return self._path.counters()
 
 
 def _conforms(proxy: ServiceProxy) -> Component:

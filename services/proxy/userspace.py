@@ -9,32 +9,64 @@ process of the host has taken) is reported, kept, and tried again with ``retry``
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from cybernetes.core.network.table import Binding, Changes, Frontend, Target
 from cybernetes.ext.forward import Counters, Forwarder
+from cybernetes.services.proxy.datapath import DataPath
 from cybernetes.services.proxy.namespace import ServiceNamespace, local_addresses
-from cybernetes.services.proxy.sockets import Place, open_all
+from cybernetes.services.proxy.sockets import Place, open_all, raise_descriptor_limit
 
 log = logging.getLogger(__name__)
 
+#: Descriptors left for the rest of the process.
+_RESERVED_DESCRIPTORS = 2048
+
 
 class UserspaceDataPath:
-    """Owns the forwarder's table; nothing here is for two threads at once, and calls may take milliseconds."""
+    """``node_port_addresses``: where node ports listen, empty for every address of the node."""
 
-    def __init__(self, forwarder: Forwarder, namespace: ServiceNamespace, node_port_addresses: Sequence[str]) -> None:
-        self._forwarder = forwarder
-        self._namespace = namespace
-        #: Empty: every address of the node.
+    def __init__(
+        self,
+        service_cidrs: Sequence[str],
+        *,
+        interface: str = "cyb-proxy",
+        mtu: int = 1500,
+        node_port_addresses: Sequence[str] = (),
+        threads: int = 0,
+    ) -> None:
+        self._namespace = ServiceNamespace(service_cidrs, interface=interface, mtu=mtu)
+        self._threads = threads
+        self._made: Forwarder | None = None
         self._node_port_addresses = tuple(node_port_addresses)
         self._frontends: dict[Frontend, Binding] = {}
         self._targets: dict[str, Target] = {}
         self._by_target: dict[str, set[Frontend]] = {}
         self._listeners: dict[Frontend, list[int]] = {}
-        self.failed: dict[Frontend, str] = {}
+        self._failed: dict[Frontend, str] = {}
+
+    @property
+    def failed(self) -> Mapping[Frontend, str]:
+        return self._failed
+
+    def open(self) -> None:
+        descriptors = raise_descriptor_limit()
+        # Half for connections, which take two each, a quarter for flows; the rest is for listeners.
+        share = max(1024, descriptors - _RESERVED_DESCRIPTORS) // 4
+        self._namespace.open()
+        self._made = Forwarder(threads=self._threads, connections_max=share, flows_max=share)
+
+    @property
+    def _forwarder(self) -> Forwarder:
+        assert self._made is not None, "open it first"
+        return self._made
+
+    def close(self) -> None:
+        if self._made is not None:
+            self._made.close()
+        self._namespace.close()
 
     def apply(self, changes: Changes) -> None:
-        """Make the data path what the table says. Cost is that of the changes, not of the table."""
         stale: dict[Frontend, None] = {}  # whose listeners may have to be opened or closed
         for name, target in changes.targets.items():
             had = bool(self._targets[name].backends) if name in self._targets else False
@@ -55,11 +87,9 @@ class UserspaceDataPath:
             self._forwarder.remove_target(name)
 
     def retry(self) -> None:
-        """Try again to open what could not be opened."""
-        self._settle(dict.fromkeys(list(self.failed)))
+        self._settle(dict.fromkeys(list(self._failed)))
 
     def counters(self) -> Iterable[tuple[Target, Counters]]:
-        """What went to each target since it was made."""
         for name, target in list(self._targets.items()):
             yield target, self._forwarder.counters(name)
 
@@ -79,7 +109,7 @@ class UserspaceDataPath:
         if binding is None:
             return
         self._close(frontend)
-        self.failed.pop(frontend, None)
+        self._failed.pop(frontend, None)
         frontends = self._by_target[binding.target]
         frontends.discard(frontend)
         if not frontends:
@@ -98,7 +128,7 @@ class UserspaceDataPath:
                 continue
             if not self._targets[binding.target].backends:
                 self._close(frontend)
-                self.failed.pop(frontend, None)
+                self._failed.pop(frontend, None)
             elif frontend not in self._listeners:
                 wanted.append(frontend)
         if not wanted:
@@ -124,15 +154,15 @@ class UserspaceDataPath:
         opened = open_all([place for _, place in places], namespace)
         for (frontend, place), result in zip(places, opened, strict=True):
             if isinstance(result, OSError):
-                if frontend not in self.failed:
+                if frontend not in self._failed:
                     where = f"{place.address or '*'}:{place.port}/{place.protocol}"
                     log.warning("%s: cannot listen on %s: %s", self._frontends[frontend].target, where, result)
-                self.failed[frontend] = str(result)
+                self._failed[frontend] = str(result)
                 continue
             binding = self._frontends[frontend]
             number = self._forwarder.listen(result, binding.target, source_ranges=binding.source_ranges)
             self._listeners.setdefault(frontend, []).append(number)
-            self.failed.pop(frontend, None)
+            self._failed.pop(frontend, None)
 
     def _lead_addresses(self, changes: Changes) -> None:
         """Route external addresses, which the service CIDR does not cover, to the proxy's namespace."""
@@ -142,3 +172,7 @@ class UserspaceDataPath:
         ours = local_addresses()
         outside = {f.address for f in self._frontends if f.address and not self._namespace.covers(f.address)}
         self._namespace.set_addresses(outside - ours)
+
+
+def _conforms(path: UserspaceDataPath) -> DataPath:
+    return path

@@ -1,0 +1,127 @@
+"""The nftables data path: the kernel forwards, this module keeps its ruleset in step with the table.
+
+What to load is decided in ``core/network/ruleset.py``; here it is loaded, one transaction a change, 10 to 20 ms
+whatever the number of Services. The ruleset outlives this process: Services go on answering while a killed node agent
+starts again, and its first transaction replaces everything at once.
+
+The host needs a route for the service CIDR, or it would not even send: it leads to an interface of its own, where no
+packet ever goes, as each is translated or refused before.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_network
+
+from cybernetes.core.network.endpoints import Backend
+from cybernetes.core.network.ruleset import Ruleset
+from cybernetes.core.network.table import Changes, Frontend, Target
+from cybernetes.ext.forward import Counters
+from cybernetes.services.common.netlink import Netlink
+from cybernetes.services.proxy import conntrack
+from cybernetes.services.proxy.datapath import DataPath
+from cybernetes.services.proxy.namespace import refuse_taken
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT_S = 60.0
+_MAC = bytes.fromhex("0a5800000060")
+
+
+class NftFailure(OSError):
+    """nft is missing, or refused a transaction; the message says why."""
+
+
+class NftablesDataPath:
+    """``interface`` names the interface that the service CIDR leads to, and with it the table."""
+
+    def __init__(
+        self, service_cidrs: Sequence[str], cluster_cidrs: Sequence[str], *, interface: str = "cyb-proxy"
+    ) -> None:
+        table = "cybernetes_" + "".join(letter if letter.isalnum() else "_" for letter in interface)
+        self._ruleset = Ruleset(table, service_cidrs=service_cidrs, cluster_cidrs=cluster_cidrs)
+        self._networks = [ip_network(cidr) for cidr in service_cidrs]
+        self._interface = interface
+        self._datagram_backends: dict[str, tuple[Backend, ...]] = {}
+        self._failed: dict[Frontend, str] = {}
+        self._is_first = True
+
+    @property
+    def failed(self) -> Mapping[Frontend, str]:
+        return self._failed
+
+    def open(self) -> None:
+        if shutil.which("nft") is None:
+            raise NftFailure("nft is not installed: apt-get install nftables, or use --proxy-mode userspace")
+        with Netlink() as kernel:
+            if kernel.link(self._interface) is None:
+                refuse_taken(kernel, self._networks)
+                kernel.add_bridge(self._interface, mac=_MAC)
+            index = kernel.index(self._interface)
+            for network in self._networks:
+                kernel.add_route(str(network.network_address), network.prefixlen, index=index)
+
+    def apply(self, changes: Changes) -> None:
+        text = self._ruleset.follow(changes)
+        if self._is_first:
+            text = self._ruleset.whole()
+        if text:
+            self._load(text)
+        self._is_first = False
+        self._end_datagram_flows(changes)
+
+    def retry(self) -> None:
+        """Nothing fails here for a frontend alone."""
+
+    def counters(self) -> Iterable[tuple[Target, Counters]]:
+        return ()
+
+    def close(self) -> None:
+        if shutil.which("nft") is not None:
+            _nft(self._ruleset.remove())
+        with Netlink() as kernel:
+            kernel.delete_link(self._interface)
+
+    def _load(self, text: str) -> None:
+        problem = _nft(text)
+        if problem and not self._is_first:
+            # Somebody may have changed the table: it is ours alone, so it is made anew.
+            log.warning("nft refused a change, loading everything: %s", problem)
+            problem = _nft(self._ruleset.whole())
+        if problem:
+            raise NftFailure(f"nft: {problem}")
+
+    def _end_datagram_flows(self, changes: Changes) -> None:
+        """UDP clients of a backend that has gone must not go on sending there."""
+        gone: dict[bool, set[tuple[str, int]]] = {False: set(), True: set()}
+        for name in (*changes.targets, *changes.removed_targets):
+            target = changes.targets.get(name)
+            now: tuple[Backend, ...] = target.backends if target is not None and target.protocol == "UDP" else ()
+            for backend in self._datagram_backends.pop(name, ()):
+                if backend not in now:
+                    gone[":" in backend.address].add((backend.address, backend.port))
+            if now:
+                self._datagram_backends[name] = now
+        for is_six, backends in gone.items():
+            if backends:
+                family = socket.AF_INET6 if is_six else socket.AF_INET
+                conntrack.end_flows(family, socket.IPPROTO_UDP, backends)
+
+
+def _nft(text: str) -> str:
+    """Load one transaction. Returns what nft said was wrong, empty for nothing."""
+    try:
+        done = subprocess.run(
+            ["nft", "-f", "-"], input=text, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return "" if done.returncode == 0 else done.stderr.strip()[:500] or f"exit code {done.returncode}"
+
+
+def _conforms(path: NftablesDataPath) -> DataPath:
+    return path
