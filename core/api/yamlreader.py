@@ -58,7 +58,7 @@ def read(data: bytes) -> tuple[Any, list[str]]:
 class _Open:
     """A list or an object that has not ended."""
 
-    __slots__ = ("anchor", "is_map", "key", "merged", "nodes_before", "value")
+    __slots__ = ("anchor", "is_map", "is_merging", "key", "merged", "nodes_before", "value")
 
     def __init__(self, is_map: bool, anchor: str | None, nodes_before: int) -> None:
         self.is_map = is_map
@@ -66,6 +66,7 @@ class _Open:
         self.nodes_before = nodes_before
         self.value: Any = {} if is_map else []
         self.key: str | None = None
+        self.is_merging = False
         self.merged: list[Any] = []
 
 
@@ -142,15 +143,16 @@ class _Reader:
         if not parent.is_map:
             parent.value.append(value)
         elif parent.key is None:
-            parent.key = "<<" if value is _MERGE else _key(value)
             if value is _MERGE:
+                parent.key, parent.is_merging = "<<", True
                 return
+            parent.key = _key(value)
             if parent.key in parent.value:
                 line = event.start_mark.line + 1 if event.start_mark else 0
                 self.repeated.append(f'line {line}: key "{parent.key}" already set in map')
-        elif parent.key == "<<":
+        elif parent.is_merging:
             self._merge(parent, value)
-            parent.key = None
+            parent.key, parent.is_merging = None, False
         else:
             parent.value[parent.key] = value
             parent.key = None

@@ -111,7 +111,7 @@ def _update_secret(new: Object, old: Object, context: Context) -> None:
 def _clean_secrets(account: Object, context: Context) -> None:
     """References to secrets carry a name and nothing else."""
     if account.get("secrets"):
-        account["secrets"] = [{"name": item.get("name", "")} for item in account["secrets"]]
+        account["secrets"] = [{"name": item["name"]} if "name" in item else {} for item in account["secrets"]]
 
 
 def _clean_secrets_update(new: Object, old: Object, context: Context) -> None:

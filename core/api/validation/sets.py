@@ -132,8 +132,9 @@ def check_stateful_set_status(new: Object, old: Object) -> list[FieldError]:
     status = new.get("status") or {}
     errors = check_counts(status, _STATEFUL_SET_COUNTS)
     for field in _STATEFUL_SET_REPLICAS:
-        if status.get(field, 0) > status.get("replicas", 0):
-            errors.append(invalid_value(f"status.{field}", status[field], "cannot be greater than status.replicas"))
+        part = status.get(field, 0)
+        if part > status.get("replicas", 0):
+            errors.append(invalid_value(f"status.{field}", part, "cannot be greater than status.replicas"))
     available = status.get("availableReplicas", 0)
     if available > status.get("readyReplicas", 0):
         message = "cannot be greater than status.readyReplicas"

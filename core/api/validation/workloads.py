@@ -241,8 +241,9 @@ def _check_order(status: Object, fields: Iterable[str]) -> list[FieldError]:
     """Parts are no more than the whole."""
     errors: list[FieldError] = []
     for field in fields:
-        if status.get(field, 0) > status.get("replicas", 0):
-            errors.append(invalid_value(f"status.{field}", status[field], "cannot be greater than status.replicas"))
+        part = status.get(field, 0)
+        if part > status.get("replicas", 0):
+            errors.append(invalid_value(f"status.{field}", part, "cannot be greater than status.replicas"))
     available = status.get("availableReplicas", 0)
     if available > status.get("readyReplicas", 0):
         errors.append(invalid_value("status.availableReplicas", available, "cannot be greater than readyReplicas"))

@@ -18,6 +18,7 @@ from cybernetes.core.api.yamlreader import MalformedYaml
         ("a: |\n  x\n  y\nb: >\n  x\n  y\n", {"a": "x\ny\n", "b": "x y\n"}),
         ("1: a\ntrue: b\n", {"1": "a", "true": "b"}),
         ("a: &x {b: 1}\nc: *x\nd:\n  <<: *x\n  e: 2\n", {"a": {"b": 1}, "c": {"b": 1}, "d": {"b": 1, "e": 2}}),
+        ("a: &x {b: 1}\n'<<': *x\n", {"a": {"b": 1}, "<<": {"b": 1}}),  # quoted, it merges nothing
         ("a: !!str 1\nb: !!int '1'\n", {"a": "1", "b": 1}),
         ("# nothing\n", None),
         ("", None),

@@ -77,6 +77,20 @@ def test_a_template_that_stays_is_not_checked_again():
     assert update_refusals(bad, DEPLOYMENT)
 
 
+def test_a_count_below_zero_makes_all_others_too_large():
+    new = changed(DEPLOYMENT, {"status": {"replicas": -1, "updatedReplicas": -1, "readyReplicas": -1}})
+    matches(
+        status_refusals(new, DEPLOYMENT),
+        [
+            "status.replicas: Invalid value: -1: must be greater than or equal to 0",
+            "status.updatedReplicas: Invalid value: -1: must be greater than or equal to 0",
+            "status.readyReplicas: Invalid value: -1: must be greater than or equal to 0",
+            "status.availableReplicas: Invalid value: 0: cannot be greater than status.replicas",
+            "status.availableReplicas: Invalid value: 0: cannot be greater than readyReplicas",
+        ],
+    )
+
+
 def test_the_status_of_a_deployment_adds_up():
     status = {"replicas": 1, "updatedReplicas": -1, "readyReplicas": 2, "availableReplicas": 3, "collisionCount": 1}
     new = changed(DEPLOYMENT, {"status": status})
