@@ -134,6 +134,11 @@ class Together(NamedTuple):
 
 Action = Get | List | Create | Update | Patch | Delete | DeleteCollection | Erase | Emit | Again | Together
 
+
+class TryAgain(Exception):
+    """Raised by ``reconcile``: what has to be there first is not. The key comes back after a growing delay."""
+
+
 #: What ``reconcile`` returns.
 Steps = Generator[Action, Any, None]
 
@@ -222,6 +227,7 @@ class Settings:
     mirroring_max_endpoints_per_subset: int = 1000
     signer_key: bytes = field(default=b"", repr=False)
     signer_certificate: bytes = b""
+    signing_lifetime_s: int = 365 * 24 * 3600
     #: Where the provisioner kubernetes.io/host-path makes its directories; empty: it makes none.
     host_path_root: str = ""
     #: Every resource of the API: (gvr, kind, is namespaced); what the garbage collector and namespaces clean.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from cybernetes.core.controllers.certificate_requests import CsrApproving, CsrCleaner, CsrSigning
 from cybernetes.core.controllers.cluster_role_aggregation import ClusterRoleAggregation
 from cybernetes.core.controllers.cronjob import CronJobs
 from cybernetes.core.controllers.daemonset import DaemonSets
@@ -57,6 +58,9 @@ CONTROLLERS: Mapping[str, Maker] = {
     "disruption-controller": lambda settings: Disruptions(settings.resources),
     "statefulset-controller": lambda settings: StatefulSets(),
     "cronjob-controller": lambda settings: CronJobs(),
+    "certificatesigningrequest-signing-controller": CsrSigning,
+    "certificatesigningrequest-approving-controller": lambda settings: CsrApproving(),
+    "certificatesigningrequest-cleaner-controller": lambda settings: CsrCleaner(),
     "ttl-controller": lambda settings: NodeTtl(),
     "node-ipam-controller": NodeIpam,
     "node-lifecycle-controller": NodeLifecycle,
@@ -92,6 +96,9 @@ ALIASES: Mapping[str, str] = {
     "disruption": "disruption-controller",
     "statefulset": "statefulset-controller",
     "cronjob": "cronjob-controller",
+    "csrsigning": "certificatesigningrequest-signing-controller",
+    "csrapproving": "certificatesigningrequest-approving-controller",
+    "csrcleaner": "certificatesigningrequest-cleaner-controller",
     "ttl-after-finished": "ttl-after-finished-controller",
     "nodeipam": "node-ipam-controller",
     "nodelifecycle": "node-lifecycle-controller",

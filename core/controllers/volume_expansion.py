@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cybernetes.core.controllers import volumes
-from cybernetes.core.controllers.interface import Steps, Update, View, Watch
+from cybernetes.core.controllers.interface import Steps, TryAgain, Update, View, Watch
 from cybernetes.core.controllers.volume_provisioner import HOST_PATH
 from cybernetes.core.controllers.volume_writes import claim_event
 from cybernetes.core.objects import (
@@ -58,7 +58,7 @@ class VolumeExpansion:
             return
         volume = view.get(PERSISTENT_VOLUMES, "", claim["spec"].get("volumeName") or "")
         if volume is None or (volume["spec"].get("claimRef") or {}).get("uid") != uid_of(claim):
-            raise ConnectionError(f"persistent Volume is not bound to PVC being updated : {key}")
+            raise TryAgain(f"persistent Volume is not bound to PVC being updated : {key}")
         if annotations_of(volume).get(volumes.PROVISIONED_BY) != HOST_PATH:
             message = "waiting for an external controller to expand this PVC"
             yield claim_event(claim, "Normal", "ExternalExpanding", message)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from cybernetes.core.controllers import volumes
-from cybernetes.core.controllers.interface import Delete, Erase, Get, Steps
+from cybernetes.core.controllers.interface import Delete, Erase, Get, Steps, TryAgain
 from cybernetes.core.controllers.volume_provisioner import HOST_PATH, is_built_in
 from cybernetes.core.controllers.volume_writes import fail_volume, write_volume
 from cybernetes.core.errors import ApiError, is_not_found
@@ -65,7 +65,7 @@ def _delete(volume: Object, root: str) -> Steps:
     failure: str = yield Erase(path)
     if failure:
         yield from fail_volume(volume, "VolumeFailedDelete", failure)
-        raise ConnectionError(failure)  # to be tried again
+        raise TryAgain(failure)
     finalizers = fresh["metadata"].get("finalizers") or []
     if volumes.IN_TREE_FINALIZER in finalizers:
         kept = [one for one in finalizers if one != volumes.IN_TREE_FINALIZER]

@@ -223,7 +223,7 @@ class Executor:
         except ConnectionError:
             self.doubts.setdefault(key, []).append(target)
             raise
-        if action.subresource in ("", "status", "scale", "ephemeralcontainers") and action.subresource != "scale":
+        if action.subresource in ("", "status", "approval", "ephemeralcontainers"):
             self._absorb(action.gvr, changed)
         return changed
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from cybernetes.core.client.informer import Handler, Informer
 from cybernetes.core.client.workqueue import WorkQueue
 from cybernetes.core.clock import Clock
-from cybernetes.core.controllers.interface import Controller, Watch
+from cybernetes.core.controllers.interface import Controller, TryAgain, Watch
 from cybernetes.core.errors import ApiError, is_not_found
 from cybernetes.core.objects import Gvr, Object
 from cybernetes.services.controllers.executor import Executor
@@ -135,7 +135,7 @@ class Runner:
             await self._executor.settle_doubts(key)
             await self._mend(key)
             await self._steps(key, self._executor)
-        except (ApiError, ConnectionError) as error:
+        except (ApiError, ConnectionError, TryAgain) as error:
             self.failures += 1
             delay_s = self.queue.retry(key)
             level = logging.DEBUG if self.queue.failures(key) < 5 else logging.WARNING

@@ -27,6 +27,7 @@ from cybernetes.core.controllers.interface import (
     List,
     Patch,
     Together,
+    TryAgain,
     Update,
 )
 from cybernetes.core.errors import ApiError
@@ -118,7 +119,7 @@ class World:
             self.play(controller.reconcile(key, self, self.now), actions, controller, key)
         except Crash:
             self.start_controllers()
-        except (ApiError, ConnectionError):
+        except (ApiError, ConnectionError, TryAgain):
             count = self.failures[(controller.name, key)] = self.failures.get((controller.name, key), 0) + 1
             self.later(controller, key, min(1000.0, 0.005 * 2**count))
         else:
