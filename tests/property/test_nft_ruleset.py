@@ -54,6 +54,8 @@ class Kernel:
     def one(self, line: str) -> None:
         words = line.split()
         action, kind, family, name = words[0], words[1], words[2], f"{words[2]} {words[4]}"
+        if action == "add":
+            self.check(family, line)  # in order: what is named must be there already
         if kind == "element":
             key, _, value = line[line.index("{") + 1 : line.rindex("}")].strip().partition(" : ")
             place = (name, key)
