@@ -48,10 +48,12 @@ Route = Callable[["Request"], Awaitable[None]]
 class Request:
     """One exchange with its path and query taken apart."""
 
-    __slots__ = ("exchange", "lists", "parts", "path", "query")
+    __slots__ = ("exchange", "lists", "parts", "path", "query", "tunnel")
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
+        #: The connection, once it was upgraded.
+        self.tunnel: Tunnel | None = None
         target, _, query = exchange.request.target.partition("?")
         self.path = target
         self.parts = [unquote(part) for part in target.strip("/").split("/")]
@@ -143,6 +145,9 @@ class KubeletServer:
             if exchange.has_started:
                 raise
             _refuse(request, 500, f"Internal Error: {error}")
+        finally:
+            if request.tunnel is not None:
+                await request.tunnel.close()
 
     # Plain answers.
 
@@ -232,28 +237,26 @@ class KubeletServer:
         pod, container = self._container(request)
         options = CommandOptions.of(request.query)
         command = request.lists.get("command") or []
-        client, tunnel = await self._command(request, options)
+        client = await self._command(request, options)
         try:
             stream = await self._backend.exec(pod, container, command, stdin=options.stdin, tty=options.tty)
         except (RuntimeFailure, Refused) as error:
             await _fail(client, f"error executing command in container: {error}")
             return
         await join(client, stream, options)
-        await tunnel.close()
 
     async def _attach(self, request: Request) -> None:
         pod, container = self._container(request)
         options = CommandOptions.of(request.query)
-        client, tunnel = await self._command(request, options)
+        client = await self._command(request, options)
         try:
             stream = await self._backend.attach(pod, container)
         except (RuntimeFailure, Refused) as error:
             await _fail(client, f"error attaching to container: {error}")
             return
         await join(client, stream, options)
-        await tunnel.close()
 
-    async def _command(self, request: Request, options: CommandOptions) -> tuple[Command, Tunnel]:
+    async def _command(self, request: Request, options: CommandOptions) -> Command:
         """Upgrade the connection to one of the protocols of exec."""
         client: Command
         if request.is_websocket:
@@ -271,7 +274,7 @@ class KubeletServer:
         else:
             raise Refused(400, "Upgrade request required")
         await client.start(options)
-        return client, tunnel
+        return client
 
     async def _port_forward(self, request: Request) -> None:
         if len(request.parts) not in (3, 4):
@@ -333,7 +336,7 @@ def _websocket(request: Request, supported: tuple[str, ...]) -> tuple[str, Tunne
 def _switch(request: Request, protocol: str, headers: list[tuple[str, str]]) -> Tunnel:
     """Send the 101 and take the connection over."""
     lines = [f"Upgrade: {protocol}", "Connection: Upgrade", *(f"{name}: {value}" for name, value in headers)]
-    tunnel = Tunnel()
+    tunnel = request.tunnel = Tunnel()
     transport = request.exchange.connection.transport
     rest = request.exchange.upgrade(tunnel)
     transport.write(("HTTP/1.1 101 Switching Protocols\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode())
