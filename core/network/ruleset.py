@@ -61,13 +61,6 @@ class Ruleset:
         """The table without Services, replacing what there was."""
         return "".join(self._base(family) for family in (4, 6) if self._has(family))
 
-    def remove(self) -> str:
-        """Take the tables down. Safe to repeat."""
-        lines = []
-        for family in ("ip", "ip6"):
-            lines += [f"add table {family} {self.table}", f"delete table {family} {self.table}"]
-        return "\n".join(lines) + "\n"
-
     def _has(self, family: int) -> bool:
         return any((":" in cidr) == (family == 6) for cidr in self._service_cidrs)
 
@@ -326,6 +319,14 @@ table {ip} {self.table} {{
             f"add rule {where} to_{own} update @{own} {{ {ip} saddr }}",
             f"add rule {where} to_{own} meta l4proto {protocol} dnat to {host}:{backend.port}",
         ]
+
+
+def removal(table: str) -> str:
+    """What takes the tables down; they need not be there."""
+    lines = []
+    for family in ("ip", "ip6"):
+        lines += [f"add table {family} {table}", f"delete table {family} {table}"]
+    return "\n".join(lines) + "\n"
 
 
 def _chains(ip: str, count: int) -> str:

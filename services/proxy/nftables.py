@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_network
 
 from cybernetes.core.network.endpoints import Backend
-from cybernetes.core.network.ruleset import Ruleset
+from cybernetes.core.network.ruleset import Ruleset, removal
 from cybernetes.core.network.table import Changes, Frontend, Target
 from cybernetes.ext.forward import Counters
 from cybernetes.services.common.netlink import Netlink
@@ -42,8 +42,7 @@ class NftablesDataPath:
     def __init__(
         self, service_cidrs: Sequence[str], cluster_cidrs: Sequence[str], *, interface: str = "cyb-proxy"
     ) -> None:
-        table = "cybernetes_" + "".join(letter if letter.isalnum() else "_" for letter in interface)
-        self._ruleset = Ruleset(table, service_cidrs=service_cidrs, cluster_cidrs=cluster_cidrs)
+        self._ruleset = Ruleset(_table(interface), service_cidrs=service_cidrs, cluster_cidrs=cluster_cidrs)
         self._networks = [ip_network(cidr) for cidr in service_cidrs]
         self._interface = interface
         self._datagram_backends: dict[str, tuple[Backend, ...]] = {}
@@ -81,10 +80,7 @@ class NftablesDataPath:
         return ()
 
     def close(self) -> None:
-        if shutil.which("nft") is not None:
-            _nft(self._ruleset.remove())
-        with Netlink() as kernel:
-            kernel.delete_link(self._interface)
+        take_down(self._interface)
 
     def _load(self, text: str) -> None:
         problem = _nft(text)
@@ -110,6 +106,20 @@ class NftablesDataPath:
             if backends:
                 family = socket.AF_INET6 if is_six else socket.AF_INET
                 conntrack.end_flows(family, socket.IPPROTO_UDP, backends)
+
+
+def take_down(interface: str) -> None:
+    """Remove what a data path with this interface has left, also one of a process that was killed. Safe to repeat."""
+    with Netlink() as kernel:
+        if kernel.link(interface) is None:
+            return
+        if shutil.which("nft") is not None:
+            _nft(removal(_table(interface)))
+        kernel.delete_link(interface)
+
+
+def _table(interface: str) -> str:
+    return "cybernetes_" + "".join(letter if letter.isalnum() else "_" for letter in interface)
 
 
 def _nft(text: str) -> str:
