@@ -171,7 +171,7 @@ def failure(error: grpc.aio.AioRpcError) -> Exception:
         return NotYet(details)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "database space exceeded" in details:
         return Unavailable("etcd's space is used up: compact and defragment it, then disarm its alarm")
-    if code is grpc.StatusCode.INVALID_ARGUMENT:
+    if code is grpc.StatusCode.INVALID_ARGUMENT or "larger than max" in details:
         return Unavailable(f"{details}: a larger --max-request-bytes makes etcd take it")
     if code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
         return Unavailable(f"etcd does not let us in: {details}")

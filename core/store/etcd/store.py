@@ -222,14 +222,17 @@ def _raised(result: Record | Conflict) -> Record:
 
 def _settle(part: Path, path: Path) -> None:
     """Make a whole file durable under its name."""
-    for name in (part, path.parent):
-        if name is path.parent:
-            part.replace(path)
-        descriptor = os.open(name, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    _sync(part)
+    part.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 _conforms: type[Store] = EtcdStore

@@ -62,7 +62,6 @@ class LmdbEngine:
         self._sync = sync
         self._map_bytes_min = map_bytes_min
         self._is_broken = False
-        self._snapshots_count = 0
         self._touched = 0  # bytes of the file that were read or written since it was mapped
         self._lock = files.lock(directory)
         try:
@@ -194,6 +193,7 @@ class LmdbEngine:
     def compact(self, revision: int) -> None:
         """From now on refuse reads before ``revision``. What they alone needed goes with the next ``sweep`` calls."""
         self.check(revision)
+        self.environment.reader_check()  # a snapshot's process that was killed must not hold pages for ever
         if revision > self.compacted:
             self._write_meta({META_COMPACTED: revision})
             self.compacted = revision
@@ -217,11 +217,7 @@ class LmdbEngine:
 
     def snapshot(self, path: Path) -> None:
         """Write a consistent copy to the file ``path``. May run in a thread while the engine works."""
-        self._snapshots_count += 1
-        try:
-            files.copy(self.environment, path)
-        finally:
-            self._snapshots_count -= 1
+        files.copy(self.directory, path)
 
     @property
     def size_bytes(self) -> int:
@@ -264,8 +260,6 @@ class LmdbEngine:
     def _mend(self) -> None:
         """After a failure that left doubt: open the file again."""
         if self._is_broken:
-            if self._snapshots_count:
-                raise Unavailable("the file must be opened again, after the snapshot that is being written")
             self.environment.close()
             self._open()
             self._is_broken = False
@@ -276,20 +270,16 @@ class LmdbEngine:
         for _ in range(_GROWS_MAX):
             try:
                 return work()
-            except lmdb.MapFullError as error:
-                if not self._remap(2):
-                    raise Unavailable("the file must grow, after the snapshot that is being written") from error
+            except lmdb.MapFullError:
+                self._remap(2)
             except lmdb.Error as error:
                 raise files.translate(error, self.directory) from error
         raise Unavailable(f"{self.directory}: the address space is used up")
 
-    def _remap(self, factor: int) -> bool:
-        """Map the file anew, with ``factor`` times the address space. Not while a thread reads it for a snapshot."""
-        if self._snapshots_count:
-            return False
+    def _remap(self, factor: int) -> None:
+        """Map the file anew, with ``factor`` times the address space."""
         self.environment.set_mapsize(self.environment.info()["map_size"] * factor)
         self._touched = 0
-        return True
 
     def touch(self, size: int) -> None:
         """Give back the pages of the file that reads and writes have brought into this process, now and then.

@@ -10,6 +10,8 @@ import errno
 import fcntl
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,19 +104,29 @@ def translate(error: lmdb.Error, directory: Path) -> StoreError:
     return Unavailable(f"{directory}: {error}")
 
 
-def copy(environment: lmdb.Environment, target: Path) -> None:
-    """Write a consistent copy to the file ``target``, complete or not at all. May run in a thread beside writes."""
+def copy(directory: Path, target: Path) -> None:
+    """Write a consistent copy to the file ``target``, complete or not at all. Blocks; raises Unavailable.
+
+    A process of its own reads the file: a reader in this one would keep the map from growing for as long as it takes.
+    """
     part = target.with_name(target.name + ".part")
     try:
-        with part.open("wb") as file:
-            environment.copyfd(file.fileno(), compact=True)
-            file.flush()
-            os.fsync(file.fileno())
+        command = [sys.executable, "-m", "cybernetes.core.store.lmdb.copying", str(directory), str(part)]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=_environment(), check=False)
+        if done.returncode:
+            reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+            raise Unavailable(f"no snapshot was written to {target}: {reason or f'code {done.returncode}'}")
         part.replace(target)
         sync_directory(target.parent)
-    except (OSError, lmdb.Error) as error:
-        part.unlink(missing_ok=True)
+    except OSError as error:
         raise Unavailable(f"no snapshot was written to {target}: {error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _environment() -> dict[str, str]:
+    """So that the child finds the modules that this process runs, wherever they were found."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def place(snapshot: Path, directory: Path, prepare: Callable[[Path], None]) -> None:

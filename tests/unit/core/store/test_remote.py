@@ -360,7 +360,7 @@ async def test_shared_revision(tmp_path: Path) -> None:
     [
         ("unix://relative/path", "three slashes"),
         ("lmdb:///var/lib/x", "start a store process"),
-        ("etcd://host:2379", "no etcd engine"),
+        ("etcd://host:2379?nonsense=1", "no parameter"),
         ("nonsense", "a store is"),
     ],
 )

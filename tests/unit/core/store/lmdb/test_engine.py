@@ -217,6 +217,36 @@ def test_a_restored_store_goes_on_far_ahead(engine: LmdbEngine, tmp_path: Path) 
     again.close()
 
 
+def test_the_file_grows_while_a_snapshot_is_written(tmp_path: Path) -> None:
+    engine = LmdbEngine(tmp_path / "store", sync=False, map_bytes_min=1 << 20)
+    is_over = False
+    done = 0
+
+    def snapshots() -> None:
+        nonlocal done
+        while not is_over:
+            engine.snapshot(tmp_path / "snapshot")
+            done += 1
+
+    thread = threading.Thread(target=snapshots)
+    thread.start()
+    number = 0
+    while done < 3 or number < 200:
+        number += 1
+        engine.commit([Put(b"k%d" % (number % 50), bytes(200_000), None)])
+        if number % 50 == 0:
+            engine.compact(engine.revision)
+            while engine.sweep():
+                pass
+    is_over = True
+    thread.join()
+    restore(tmp_path / "snapshot", tmp_path / "restored")
+    engine.close()
+    restored = LmdbEngine(tmp_path / "restored")
+    assert {len(record.value) for record in restored.range(b"", b"").records} == {200_000}
+    restored.close()
+
+
 def test_what_is_no_snapshot_is_not_restored(tmp_path: Path) -> None:
     (tmp_path / "snapshot").write_bytes(b"nothing of the kind" * 1000)
     with pytest.raises(Damaged):
