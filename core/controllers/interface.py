@@ -191,7 +191,7 @@ class Controller(Protocol):
 
     @property
     def service_account(self) -> str:
-        """Whose rights it acts with, in kube-system; also the source of its events."""
+        """Whose rights it acts with, in kube-system; also the source of its events. Empty: the manager's own."""
         ...
 
     @property
@@ -228,6 +228,8 @@ class Settings:
     signer_key: bytes = field(default=b"", repr=False)
     signer_certificate: bytes = b""
     signing_lifetime_s: int = 365 * 24 * 3600
+    #: Makes the token of (account, name of its Secret); None: Secrets with tokens are left alone.
+    issue_token: Callable[[Object, str], str] | None = field(default=None, repr=False)
     #: Where the provisioner kubernetes.io/host-path makes its directories; empty: it makes none.
     host_path_root: str = ""
     #: Every resource of the API: (gvr, kind, is namespaced); what the garbage collector and namespaces clean.

@@ -31,15 +31,23 @@ from cybernetes.core.controllers.protection import ClaimProtection, VolumeProtec
 from cybernetes.core.controllers.replicaset import replica_sets, replication_controllers
 from cybernetes.core.controllers.resource_quota import ResourceQuotas
 from cybernetes.core.controllers.service_account import RootCaPublisher, ServiceAccounts
+from cybernetes.core.controllers.service_account_tokens import ServiceAccountTokens
 from cybernetes.core.controllers.statefulset import StatefulSets
 from cybernetes.core.controllers.taint_eviction import TaintEviction
 from cybernetes.core.controllers.ttl_after_finished import TtlAfterFinished
 from cybernetes.core.controllers.volume_binder import VolumeBinder
 from cybernetes.core.controllers.volume_expansion import VolumeExpansion
 
-Maker = Callable[[Settings], Controller]
+#: None: the settings say that there is nothing for it to do.
+Maker = Callable[[Settings], Controller | None]
+
+
+def _service_account_tokens(settings: Settings) -> Controller | None:
+    return ServiceAccountTokens(settings.issue_token, settings.root_ca) if settings.issue_token is not None else None
+
 
 CONTROLLERS: Mapping[str, Maker] = {
+    "serviceaccount-token-controller": _service_account_tokens,
     "endpoints-controller": lambda settings: Endpoints(),
     "endpointslice-controller": lambda settings: EndpointSlices(settings.max_endpoints_per_slice),
     "endpointslice-mirroring-controller": lambda settings: EndpointSliceMirroring(
@@ -80,6 +88,7 @@ OFF_BY_DEFAULT: frozenset[str] = frozenset()
 
 #: Names that older flags use, as upstream's NamesOfControllers aliases.
 ALIASES: Mapping[str, str] = {
+    "serviceaccount-token": "serviceaccount-token-controller",
     "endpoint": "endpoints-controller",
     "endpointslice": "endpointslice-controller",
     "endpointslicemirroring": "endpointslice-mirroring-controller",

@@ -81,7 +81,7 @@ class ControllerManager:
                 self._random,
                 identity=self._identity,
                 name=LEASE_NAME,
-                recorder=self._recorder("kube-controller-manager"),
+                recorder=self._recorder(LEASE_NAME),
             )
             self._tasks.spawn(self._stand_for_election(self.elector), "election")
         else:
@@ -125,7 +125,8 @@ class ControllerManager:
 
     async def _begin(self) -> None:
         view = InformerView(self.informers)
-        runners = [Runner(CONTROLLERS[name](self._settings), view, self._clock) for name in self._names]
+        controllers = (CONTROLLERS[name](self._settings) for name in self._names)
+        runners = [Runner(controller, view, self._clock) for controller in controllers if controller is not None]
         self.informers.informer(CUSTOM_RESOURCE_DEFINITIONS)
         for runner in runners:
             runner.prepare()
@@ -137,8 +138,8 @@ class ControllerManager:
         self.runners = runners
         for runner in runners:
             account = runner.controller.service_account
-            client = self._client_of(account)
-            recorder = self._recorder(account)
+            client = self._client_of(account) if account else self._client
+            recorder = self._recorder(account or LEASE_NAME)
             runner.start(
                 Executor(
                     client,
@@ -162,7 +163,8 @@ class ControllerManager:
     def _recorder(self, component: str) -> EventRecorder:
         found = self._recorders.get(component)
         if found is None:
-            found = EventRecorder(self._client_of(component), self._clock, self._random, component=component)
+            client = self._client if component == LEASE_NAME else self._client_of(component)
+            found = EventRecorder(client, self._clock, self._random, component=component)
             self._recorders[component] = found
         return found
 
