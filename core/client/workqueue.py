@@ -32,16 +32,19 @@ class ShutDown(Exception):
 
 
 class QueueMetrics:
-    """Counters of one queue; seconds where the name says so. Reading them is the service's business."""
-
-    __slots__ = ("adds", "latency_s_sum", "retries", "work_s_sum", "worked")
+    """Counters of one queue. A service that shows them overrides what it wants to observe more closely."""
 
     def __init__(self) -> None:
         self.adds = 0
         self.retries = 0
         self.worked = 0
-        self.latency_s_sum = 0.0
-        self.work_s_sum = 0.0
+
+    def waited(self, seconds: float) -> None:
+        """A key was taken that had waited so long."""
+
+    def finished(self, seconds: float) -> None:
+        """A key was done that had been worked on so long."""
+        self.worked += 1
 
 
 class WorkQueue(Generic[K]):
@@ -58,10 +61,11 @@ class WorkQueue(Generic[K]):
         base_s: float = RETRY_BASE_S,
         max_s: float = RETRY_MAX_S,
         on_ready: Callable[[], None] | None = None,
+        metrics: QueueMetrics | None = None,
     ) -> None:
         self.name = name
         self._on_ready = on_ready
-        self.metrics = QueueMetrics()
+        self.metrics = metrics or QueueMetrics()
         self._clock = clock
         self._base_s = base_s
         self._max_s = max_s
@@ -170,15 +174,14 @@ class WorkQueue(Generic[K]):
         """The next key without waiting. Raises IndexError when there is none."""
         key = self._waiting.popleft()
         now_s = self._clock.monotonic()
-        self.metrics.latency_s_sum += now_s - self._since.pop(key)
+        self.metrics.waited(now_s - self._since.pop(key))
         self._active[key] = now_s
         return key
 
     def done(self, key: K) -> None:
         started_s = self._active.pop(key)
         now_s = self._clock.monotonic()
-        self.metrics.work_s_sum += now_s - started_s
-        self.metrics.worked += 1
+        self.metrics.finished(now_s - started_s)
         since_s = self._again.pop(key, None)
         if since_s is not None and not self._is_shut_down:
             self._since[key] = since_s

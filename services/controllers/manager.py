@@ -22,7 +22,9 @@ from cybernetes.core.controllers.interface import Settings
 from cybernetes.core.controllers.registry import CONTROLLERS, select
 from cybernetes.core.objects import Object
 from cybernetes.services.common.component import Component, Tasks
+from cybernetes.services.common.metrics import Metrics
 from cybernetes.services.controllers.executor import Executor
+from cybernetes.services.controllers.measures import Measures
 from cybernetes.services.controllers.resources import CUSTOM_RESOURCE_DEFINITIONS, Served, built_in, custom
 from cybernetes.services.controllers.runner import Runner
 from cybernetes.services.controllers.view import InformerView
@@ -52,6 +54,7 @@ class ControllerManager:
         client_of: Callable[[str], Client] | None = None,
         elects_leader: bool = False,
         identity: str = "",
+        metrics: Metrics | None = None,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
         self._client = client
@@ -71,6 +74,14 @@ class ControllerManager:
         self._recorders: dict[str, EventRecorder] = {}
         self.elector: LeaderElector | None = None
         self._definitions: tuple[Informer, Handler] | None = None
+        self.metrics = metrics or Metrics()
+        self._measures = Measures(
+            self.metrics,
+            self.informers,
+            lambda: self.runners,
+            self._recorders.values,
+            lambda: self.is_leading,
+        )
 
     async def start(self) -> None:
         """Return when the controllers work, or, with election, when this process is a candidate."""
@@ -126,7 +137,11 @@ class ControllerManager:
     async def _begin(self) -> None:
         view = InformerView(self.informers)
         controllers = (CONTROLLERS[name](self._settings) for name in self._names)
-        runners = [Runner(controller, view, self._clock) for controller in controllers if controller is not None]
+        runners = [
+            Runner(controller, view, self._clock, self._measures.queue(controller.name))
+            for controller in controllers
+            if controller is not None
+        ]
         self.informers.informer(CUSTOM_RESOURCE_DEFINITIONS)
         for runner in runners:
             runner.prepare()

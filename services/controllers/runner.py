@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterable
 
 from cybernetes.core.client.informer import Handler, Informer
-from cybernetes.core.client.workqueue import WorkQueue
+from cybernetes.core.client.workqueue import QueueMetrics, WorkQueue
 from cybernetes.core.clock import Clock
 from cybernetes.core.controllers.interface import Controller, TryAgain, Watch
 from cybernetes.core.errors import ApiError, is_not_found
@@ -33,9 +33,11 @@ class Runner:
     ``prepare`` comes when all have been made: who is content with metadata takes the informers of those who are not.
     """
 
-    def __init__(self, controller: Controller, view: InformerView, clock: Clock) -> None:
+    def __init__(
+        self, controller: Controller, view: InformerView, clock: Clock, metrics: QueueMetrics | None = None
+    ) -> None:
         self.controller = controller
-        self.queue: WorkQueue[str] = WorkQueue(clock, name=controller.name, on_ready=self._pump)
+        self.queue: WorkQueue[str] = WorkQueue(clock, name=controller.name, on_ready=self._pump, metrics=metrics)
         self.reconciles = 0
         self.failures = 0
         self.bugs = 0
@@ -94,6 +96,11 @@ class Runner:
     @property
     def is_idle(self) -> bool:
         return self.queue.is_idle
+
+    @property
+    def writes(self) -> int:
+        """How many requests to write it has made."""
+        return self._executor.writes if self._executor is not None else 0
 
     async def stop(self) -> None:
         self._is_running = False

@@ -74,9 +74,14 @@ async def test_nothing_is_written_in_a_quiet_cluster(clock):
         await cluster.api.create(SERVICES, WEB_SERVICE)
         await cluster.eventually(is_rolled_out(cluster))
         await asyncio.sleep(60)
-        before = {runner.controller.name: runner._executor.writes for runner in cluster.manager.runners}
+        text = cluster.manager.metrics.text().decode()
+        assert 'workqueue_depth{name="deployment-controller"} 0' in text
+        assert 'workqueue_queue_duration_seconds_count{name="replicaset-controller"}' in text
+        assert 'informer_objects{resource="pods"} 3' in text
+        assert 'leader_election_master_status{name="kube-controller-manager"} 1' in text
+        before = {runner.controller.name: runner.writes for runner in cluster.manager.runners}
         await asyncio.sleep(1000)
-        after = {runner.controller.name: runner._executor.writes for runner in cluster.manager.runners}
+        after = {runner.controller.name: runner.writes for runner in cluster.manager.runners}
         assert before == after
 
 
