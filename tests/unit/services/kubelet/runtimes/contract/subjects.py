@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import subprocess
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -119,7 +118,9 @@ class ProcessSubject:
         return ProcessRuntime(folder / "records", hidden, OWNER, network, SystemClock())
 
     async def close(self, folder: Path) -> None:
-        subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)
+        from cybernetes.services.kubelet.network import PodNetwork
+
+        await PodNetwork(bridge=BRIDGE).remove()
 
     def command(self, script: str) -> Sequence[str]:
         return ["sh", "-c", script]
@@ -164,7 +165,9 @@ class DockerSubject:
         return DockerRuntime(OWNER, OWNER, network, SystemClock(), Engine())
 
     async def close(self, folder: Path) -> None:
-        subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)
+        from cybernetes.services.kubelet.network import PodNetwork
+
+        await PodNetwork(bridge=BRIDGE).remove()
 
     def command(self, script: str) -> Sequence[str]:
         return ["sh", "-c", script]
