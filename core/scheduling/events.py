@@ -95,12 +95,14 @@ class EventHint(NamedTuple):
     actions: Action
     hint: Hint | None = None
 
-    def wakes(self, pod: Object, event: ClusterEvent) -> bool:
-        """A hint that raises counts as yes: a pod must not wait for ever because of a bug."""
+    def concerns(self, event: ClusterEvent) -> bool:
+        """Whether it is one of the named events, whatever the pod."""
         if self.resource not in (event.resource, ANY) and event.resource != ANY:
             return False
-        if not self.actions & event.action:
-            return False
+        return bool(self.actions & event.action)
+
+    def wakes(self, pod: Object, event: ClusterEvent) -> bool:
+        """For an event that it concerns. A hint that raises counts as yes: no pod may wait for ever for a bug."""
         if self.hint is None or event.resource == ANY:
             return True
         try:

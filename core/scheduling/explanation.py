@@ -10,6 +10,7 @@ import numpy
 
 from cybernetes.core.scheduling.cycle import Cycle
 from cybernetes.core.scheduling.diagnosis import Diagnosis
+from cybernetes.core.scheduling.refusals import diagnose
 
 if TYPE_CHECKING:
     from cybernetes.core.scheduling.framework import Framework
@@ -54,7 +55,7 @@ def explain(framework: Framework, cycle: Cycle) -> Explanation:
         diagnosis, feasible = refused, numpy.zeros(0, numpy.intp)
     else:
         template.refresh()
-        diagnosis = framework.diagnose(cycle, template)
+        diagnosis = diagnose(framework, cycle, template)
         refused_rows = {row for refusal in diagnosis.refusals for row in refusal.rows}
         rows = [row for row in template.open_rows().tolist() if row not in refused_rows]
         feasible = numpy.array(rows, numpy.intp)

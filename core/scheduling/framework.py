@@ -18,11 +18,12 @@ from cybernetes.core.scheduling.diagnosis import Diagnosis
 from cybernetes.core.scheduling.events import ANYTHING, EventHint
 from cybernetes.core.scheduling.handle import Handle
 from cybernetes.core.scheduling.interface import SCORE_MAX, Code, NominatedNode, Plugin, PreFilterResult, Scope, Status
-from cybernetes.core.scheduling.nodeinfo import NodeInfo
+from cybernetes.core.scheduling.nodeinfo import NodeInfo, PodRecord
 from cybernetes.core.scheduling.plugins.balancedallocation import NodeResourcesBalancedAllocation
 from cybernetes.core.scheduling.plugins.noderesourcesfit import NodeResourcesFit
 from cybernetes.core.scheduling.plugins.registry import PLUGINS, Factory
 from cybernetes.core.scheduling.profile import POINTS, Profile, ProfileError
+from cybernetes.core.scheduling.refusals import diagnose
 from cybernetes.core.scheduling.template import Template, fitting_rows
 from cybernetes.ext.ranking import Ranking
 
@@ -179,7 +180,7 @@ class Framework:
         if self.is_plain and not template.is_clustered():
             row = ranking.choose()
             if row < 0:
-                return Found(-1, 0, 0, self.diagnose(cycle, template))
+                return Found(-1, 0, 0, diagnose(self, cycle, template))
             return Found(row, ranking.score(row), ranking.feasible)
         return self._place_slowly(cycle, template, ranking)
 
@@ -201,7 +202,7 @@ class Framework:
                 self._score_one_by_one(cycle, feasible, extra, self.own_scorers)
         row, score, count = ranking.choose_with(codes, extra)
         if row < 0:
-            return Found(-1, 0, 0, self.diagnose(cycle, template, names))
+            return Found(-1, 0, 0, diagnose(self, cycle, template, names))
         return Found(row, score, count)
 
     def _filter_one_by_one(
@@ -218,7 +219,7 @@ class Framework:
         feasible = fitting_rows(ranking)
         for row in feasible[codes[feasible] == 0].tolist():
             node = self.table.at(row)
-            if (names is not None and node.name not in names) or self._filter_one(cycle, filters, node) is not None:
+            if (names is not None and node.name not in names) or self.filter_one(cycle, filters, node) is not None:
                 codes[row] = 1
 
     def _look_again(self, cycle: Cycle, codes: NDArray[numpy.uint8]) -> None:
@@ -241,6 +242,21 @@ class Framework:
             return False
         return self.filter_row(cycle, row) is None and self.fits_with_nominated(cycle, row)
 
+    def needs_room_only(self, cycle: Cycle, row: int) -> bool:
+        """Whether the pods on a node matter to the pod only by what they take of its resources."""
+        template = self.template(cycle)
+        if template.refusal is not None:
+            return False
+        template.refresh()
+        return template.needs_room_only(row)
+
+    def nominated_against(self, cycle: Cycle, row: int) -> list[PodRecord]:
+        """Pods that the pod must leave room for at a node."""
+        nominations = self.table.nominations
+        if not nominations:
+            return []
+        return nominations.against(self.table.at(row).name, cycle.shape.priority, cycle.uid)
+
     def filter_row(self, cycle: Cycle, row: int) -> Status | None:
         """Ask every filter about one node, as it is now; the first refusal."""
         rows = numpy.array([row], numpy.intp)
@@ -251,7 +267,7 @@ class Framework:
                     status: Status = plugin.explain_code(cycle, int(codes[0]))
                     return status.of(plugin.name)
             else:
-                refusal = self._filter_one(cycle, [plugin], self.table.at(row))
+                refusal = self.filter_one(cycle, [plugin], self.table.at(row))
                 if refusal is not None:
                     return refusal
         return None
@@ -260,16 +276,25 @@ class Framework:
         """Whether the pod fits even if those that are nominated to the node, and rank no lower, come too."""
         return self.refusal_beside_nominated(cycle, row) is None
 
-    def refusal_beside_nominated(self, cycle: Cycle, row: int) -> Status | None:
-        others = self.table.nominations.against(self.table.at(row).name, cycle.shape.priority, cycle.uid)
+    def refusal_beside_nominated(self, cycle: Cycle, row: int, needs_room_only: bool = False) -> Status | None:
+        """``needs_room_only``: as that method says, if the caller knows."""
+        others = self.nominated_against(cycle, row)
         if not others:
             return None
+        if needs_room_only and not any(record.shape.is_noted for record in others):
+            node = self.table.at(row)
+            taken = node.requested
+            for record in others:
+                for name, amount in record.requests.items():
+                    taken[name] = taken.get(name, 0) + amount
+            refusal = self.fit.refusal(cycle.shape, node, taken, len(node.pods) + len(others))
+            return None if refusal is None else refusal.of(self.fit.name)
         with self.table.supposition(row) as supposition:
             for record in others:
                 supposition.add(record)
             return self.filter_row(cycle, row)
 
-    def _filter_one(self, cycle: Cycle, plugins: list[Any], node: NodeInfo) -> Status | None:
+    def filter_one(self, cycle: Cycle, plugins: list[Any], node: NodeInfo) -> Status | None:
         for plugin in plugins:
             status: Status | None = self._ask(plugin, plugin.filter, cycle, node)
             if status is not None and not status.is_success:
@@ -376,56 +401,7 @@ class Framework:
         for plugin in self.points["postBind"]:
             self._ask(plugin, plugin.post_bind, cycle, node_name)
 
-    # ---- refusals
-
     def _refused(self, status: Status) -> Found:
         diagnosis = Diagnosis(len(self.table), pre_filter=status)
         diagnosis.note(status)
         return Found(-1, 0, 0, diagnosis)
-
-    def diagnose(self, cycle: Cycle, template: Template, names: frozenset[str] | None = None) -> Diagnosis:
-        """Which plugin refuses which node: the first of each, in the order of the profile."""
-        diagnosis = Diagnosis(len(self.table))
-        rows = template.open_rows()
-        if names is not None:
-            rows = numpy.array([row for row in rows.tolist() if self.table.at(row).name in names], numpy.intp)
-        if template.node_names is not None or names is not None:
-            plugins = sorted({*template.restricting, *(p.name for p in self.own_pre_filters if names is not None)})
-            absent = Status(Code.UNRESOLVABLE, (f"node(s) didn't satisfy plugin(s) [{' '.join(plugins)}]",))
-            diagnosis.absent = absent
-            diagnosis.plugins.update(plugins)
-        for plugin in self.points["filter"]:
-            if not len(rows):
-                break
-            if hasattr(plugin, "filter_rows"):
-                codes = plugin.filter_rows(cycle, rows)
-                if codes is None:
-                    continue
-                for code in numpy.unique(codes).tolist():
-                    if code:
-                        status = plugin.explain_code(cycle, code).of(plugin.name)
-                        diagnosis.add(status, rows[codes == code].tolist())
-                rows = rows[codes == 0]
-            else:
-                rows = self._diagnose_own(cycle, plugin, rows, diagnosis)
-        self._diagnose_nominated(cycle, rows, diagnosis)
-        return diagnosis
-
-    def _diagnose_own(
-        self, cycle: Cycle, plugin: Any, rows: NDArray[numpy.intp], diagnosis: Diagnosis
-    ) -> NDArray[numpy.intp]:
-        passed = []
-        for row in rows.tolist():
-            refusal = self._filter_one(cycle, [plugin], self.table.at(row))
-            if refusal is None:
-                passed.append(row)
-            else:
-                diagnosis.add(refusal, [row])
-        return numpy.array(passed, numpy.intp)
-
-    def _diagnose_nominated(self, cycle: Cycle, rows: NDArray[numpy.intp], diagnosis: Diagnosis) -> None:
-        """What passes every filter is kept free for pods that are nominated there."""
-        for row in rows.tolist():
-            refusal = self.refusal_beside_nominated(cycle, row)
-            if refusal is not None:
-                diagnosis.add(refusal, [row])

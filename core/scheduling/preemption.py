@@ -54,6 +54,7 @@ class Budgets:
     """The PodDisruptionBudgets that there are."""
 
     def __init__(self, cluster: Cluster) -> None:
+        self.version = cluster.version(POD_DISRUPTION_BUDGETS)
         self._budgets: list[tuple[Object, Selector]] = []
         for budget in cluster.list(POD_DISRUPTION_BUDGETS):
             try:
@@ -90,10 +91,15 @@ class Budgets:
 def victims_on(framework: Framework, cycle: Cycle, row: int, budgets: Budgets) -> Candidate | Status:
     """Who must leave one node, or why preemption is of no use there."""
     table = framework.table
-    lower = [r for r in table.at(row).pods.values() if r.priority < cycle.shape.priority]
+    priority = cycle.shape.priority
+    lower = [record for record in table.at(row).pods.values() if record.priority < priority]
     if not lower:
         return NO_VICTIMS
     lower.sort(key=importance)
+    if framework.needs_room_only(cycle, row):
+        nominated = framework.nominated_against(cycle, row)
+        if not any(record.shape.is_noted for record in nominated):
+            return _victims_for_room(framework, cycle, row, lower, nominated, budgets)
     with table.supposition(row) as supposition:
         for record in lower:
             supposition.remove(record)
@@ -106,6 +112,49 @@ def victims_on(framework: Framework, cycle: Cycle, row: int, budgets: Budgets) -
         leaving = [_reprieve(framework, cycle, row, supposition, group) for group in (violating, others)]
     victims = sorted([*leaving[0], *leaving[1]], key=importance)
     return Candidate(row, tuple(victims), len(leaving[0]))
+
+
+def _victims_for_room(
+    framework: Framework,
+    cycle: Cycle,
+    row: int,
+    lower: Sequence[PodRecord],
+    nominated: Sequence[PodRecord],
+    budgets: Budgets,
+) -> Candidate | Status:
+    """The same by arithmetic, for pods that need nothing of a node but room: a hundredth of the time."""
+    fit, node = framework.fit, framework.table.at(row)
+    taken = node.requested
+    for record in nominated:
+        _change(taken, record.requests, 1)
+    for record in lower:
+        _change(taken, record.requests, -1)
+    pods = len(node.pods) + len(nominated) - len(lower)
+    refusal = fit.refusal(cycle.shape, node, taken, pods)
+    if refusal is not None:
+        return refusal.of(fit.name)
+    needs = {name: amount for name, amount in fit.needs(cycle.shape).items() if amount > 0}
+    free = {name: node.allocatable.get(name, 0) - taken.get(name, 0) for name in needs}
+    places = node.pods_max - pods
+    violating, others = budgets.split(lower)
+    victims: list[PodRecord] = []
+    violations = 0
+    for group in (violating, others):
+        for record in group:
+            left = {name: free[name] - record.requests.get(name, 0) for name in needs}
+            if places > 1 and all(left[name] >= amount for name, amount in needs.items()):
+                free = left
+                places -= 1
+            else:
+                victims.append(record)
+        if group is violating:
+            violations = len(victims)
+    return Candidate(row, tuple(sorted(victims, key=importance)), violations)
+
+
+def _change(taken: dict[str, int], amounts: Mapping[str, int], sign: int) -> None:
+    for name, amount in amounts.items():
+        taken[name] = taken.get(name, 0) + sign * amount
 
 
 def _reprieve(
@@ -122,11 +171,10 @@ def _reprieve(
 
 
 def find_candidates(
-    framework: Framework, cycle: Cycle, rows: Sequence[int], offset: int, wanted: int
+    framework: Framework, cycle: Cycle, budgets: Budgets, rows: Sequence[int], offset: int, wanted: int
 ) -> tuple[list[Candidate], Diagnosis]:
     """Try nodes from ``offset`` on, round, until ``wanted`` candidates are found of which one violates no budget."""
     diagnosis = Diagnosis(len(framework.table), absent=NOT_HELPFUL)
-    budgets = Budgets(cycle.cluster)
     found: list[Candidate] = []
     has_clean = False
     for position in range(len(rows)):

@@ -121,6 +121,8 @@ class SchedulingQueue:
         self._backoff: list[tuple[float, int, QueuedPod]] = []
         self._error_backoff: list[tuple[float, int, QueuedPod]] = []
         self._unschedulable: dict[str, QueuedPod] = {}
+        #: The same pods by (scheduler, plugin that refused them).
+        self._refused_by: dict[tuple[str, str], dict[str, QueuedPod]] = {}
         self._tickets = itertools.count(1)
         self._events: deque[ClusterEvent] = deque()
         self._events_before = 0
@@ -226,29 +228,38 @@ class SchedulingQueue:
         queued.refusing_plugins = frozenset(plugins)
         queued.pending_plugins = frozenset(pending_plugins)
         queued.timestamp_s = self._clock.monotonic()
+        is_error = is_error or not (queued.refusing_plugins or queued.pending_plugins)  # nobody can say what helps
         if is_error:
             queued.consecutive_errors += 1
         else:
             queued.refusals += 1
             queued.consecutive_errors = 0
         queued.backoff_until_s = queued.timestamp_s + self._backoff_s(queued)
-        if is_error or not (queued.refusing_plugins or queued.pending_plugins):
+        if is_error:
             self._push_backoff(queued)
         elif missed is None or any(self._is_woken(queued, event) for event in missed):
             self._wake(queued)
         else:
             self._move(queued, UNSCHEDULABLE)
             self._unschedulable[queued.uid] = queued
+            for plugin in queued.refusing_plugins | queued.pending_plugins:
+                self._refused_by.setdefault((queued.scheduler_name, plugin), {})[queued.uid] = queued
 
     # ---- what wakes pods
 
     def happened(self, event: ClusterEvent, *, but_not: str = "") -> int:
         """Wake the pods that the event may help; how many. ``but_not``: the uid of a pod it is not for."""
         woken = 0
-        for queued in list(self._unschedulable.values()):
-            if queued.uid != but_not and self._is_woken(queued, event):
-                self._wake(queued)
-                woken += 1
+        for (_, plugin), waiting in list(self._refused_by.items()):
+            if not waiting:
+                continue  # all were woken for another plugin that had refused them too
+            hints = [hint for hint in self._hints(next(iter(waiting.values())), plugin) if hint.concerns(event)]
+            if not hints:
+                continue  # most events are nothing to most plugins: then nobody is looked at
+            for queued in list(waiting.values()):
+                if queued.uid != but_not and queued.place == UNSCHEDULABLE and _any_wakes(hints, queued, event):
+                    self._wake(queued)
+                    woken += 1
         if self._in_flight:
             self._remember(event)
         return woken
@@ -307,7 +318,7 @@ class SchedulingQueue:
 
     def _is_woken(self, queued: QueuedPod, event: ClusterEvent) -> bool:
         plugins = queued.refusing_plugins | queued.pending_plugins
-        return any(hint.wakes(queued.pod, event) for plugin in plugins for hint in self._hints(queued, plugin))
+        return any(_any_wakes(self._hints(queued, plugin), queued, event) for plugin in plugins)
 
     def _backoff_s(self, queued: QueuedPod) -> float:
         count = queued.consecutive_errors or queued.refusals
@@ -328,6 +339,11 @@ class SchedulingQueue:
         self.counts[queued.place] -= 1
         if queued.place == UNSCHEDULABLE:
             self._unschedulable.pop(queued.uid, None)
+            for plugin in queued.refusing_plugins | queued.pending_plugins:
+                key = (queued.scheduler_name, plugin)
+                waiting = self._refused_by.get(key)
+                if waiting is not None and waiting.pop(queued.uid, None) is not None and not waiting:
+                    del self._refused_by[key]
         elif queued.place == IN_FLIGHT:
             self._in_flight -= 1
             if not self._in_flight:
@@ -363,6 +379,10 @@ class SchedulingQueue:
         if queued.events_from < self._events_before:
             return None
         return list(itertools.islice(self._events, queued.events_from - self._events_before, None))
+
+
+def _any_wakes(hints: Iterable[EventHint], queued: QueuedPod, event: ClusterEvent) -> bool:
+    return any(hint.concerns(event) and hint.wakes(queued.pod, event) for hint in hints)
 
 
 def _compact(heap: list[tuple[Any, int, QueuedPod]], live: int) -> None:

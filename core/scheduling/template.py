@@ -57,6 +57,7 @@ class Template:
         #: One array of raw scores by class for each plugin that scores node objects.
         self._class_raw: list[NDArray[numpy.int64]] = []
         self._needs_review = False
+        self._klass: NDArray[numpy.int32] = numpy.zeros(0, numpy.int32)
 
     def _run_pre_filters(self) -> None:
         for plugin in self.framework.column_pre_filters:
@@ -86,6 +87,10 @@ class Template:
         return self._is_clustered
 
     # ---- all nodes
+
+    def needs_room_only(self, row: int) -> bool:
+        """Whether of all that is at a node only its free resources matter. For a template that is refreshed."""
+        return self.is_plain and self.framework.is_plain and self.framework.fit_filters and bool(self._klass[row] >= 0)
 
     @property
     def is_plain(self) -> bool:
@@ -122,6 +127,7 @@ class Template:
                 rows = rows[codes == 0]
         klass = numpy.full(table.capacity, -1, numpy.int32)
         klass[rows] = self._classify(rows)
+        self._klass = klass
         self._pods_filters = [
             plugin for plugin in framework.pods_filters if plugin.filter_rows(self.cycle, rows[:0]) is not None
         ]
@@ -198,8 +204,8 @@ class Template:
                 self._blocked[rows[codes != 0]] = 1
         self._nominations_version = table.nominations.version
         if table.nominations:
-            for row in rows[self._blocked[rows] == 0]:
-                if not self.framework.fits_with_nominated(self.cycle, int(row)):
+            for row in rows[self._blocked[rows] == 0].tolist():
+                if self.framework.refusal_beside_nominated(self.cycle, row, self.needs_room_only(row)) is not None:
                     self._blocked[row] = 1
 
     # ---- pods elsewhere

@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 
 #: Bindings that may be under way; more would only wait in the API server.
 BINDINGS_MAX = 512
-#: Decisions before others get their turn on the event loop.
-BURST = 32
+#: How long decisions may hold the event loop before others get their turn.
+BURST_S = 0.002
 #: Notes of events are at most this long (core/v1 validation).
 NOTE_BYTES_MAX = 1024
 
@@ -154,17 +154,17 @@ class SchedulerService:
 
     async def _decide(self) -> None:
         """Decide until nothing is due or enough bindings are under way."""
-        count = 0
+        burst_s = self._clock.monotonic()
         while self._bindings < self._bindings_max:
             started_s = self._clock.monotonic()
+            if started_s - burst_s > BURST_S:
+                await asyncio.sleep(0)
+                burst_s = started_s = self._clock.monotonic()
             decision = self.engine.next()
             if decision is None:
                 return
             self._measures.decided(decision, started_s)
             self._carry_out(decision)
-            count += 1
-            if count % BURST == 0:
-                await asyncio.sleep(0)
 
     async def _wait(self) -> None:
         """Until something happens, or a pod's backoff ends."""

@@ -23,7 +23,7 @@ from cybernetes.core.scheduling.interface import (
     Status,
     unschedulable,
 )
-from cybernetes.core.scheduling.preemption import NOT_HELPFUL, best, find_candidates
+from cybernetes.core.scheduling.preemption import NOT_HELPFUL, Budgets, best, find_candidates
 
 NAME = "DefaultPreemption"
 
@@ -45,6 +45,7 @@ class DefaultPreemption:
         if self.absolute < 0 or (self.absolute == 0 and self.percentage == 0):
             raise ValueError(f"minCandidateNodesAbsolute: Invalid value: {self.absolute}: not in valid range [0, inf)")
         self._handle = handle
+        self._budgets = Budgets(handle.cluster)
 
     def post_filter(self, cycle: Cycle, diagnosis: Diagnosis) -> tuple[NominatedNode | None, Status]:
         nominated, status = self._preempt(cycle, diagnosis)
@@ -64,7 +65,7 @@ class DefaultPreemption:
             return NominatedNode(""), unschedulable(nothing.message())
         wanted = min(max(len(rows) * self.percentage // 100, self.absolute), len(rows))
         offset = handle.table.columns.random_below(len(rows))
-        candidates, tried = find_candidates(framework, cycle, rows, offset, wanted)
+        candidates, tried = find_candidates(framework, cycle, self._current_budgets(), rows, offset, wanted)
         if not candidates:
             return NominatedNode(""), unschedulable(tried.message())
         chosen = best(candidates)
@@ -72,6 +73,12 @@ class DefaultPreemption:
         if handle.evict is not None:
             handle.evict(cycle, node_name, chosen.victims)
         return NominatedNode(node_name), SUCCESS
+
+    def _current_budgets(self) -> Budgets:
+        cluster = self._handle.cluster
+        if self._budgets.version != cluster.version(POD_DISRUPTION_BUDGETS):
+            self._budgets = Budgets(cluster)
+        return self._budgets
 
     def _ineligible(self, cycle: Cycle, diagnosis: Diagnosis) -> str:
         """Why the pod may not preempt (now), or an empty text."""

@@ -85,14 +85,17 @@ class NodeResourcesFit:
     # ---- one node
 
     def filter(self, cycle: Cycle, node: NodeInfo) -> Status | None:
+        return self.refusal(cycle.shape, node, node.requested, len(node.pods))
+
+    def refusal(self, shape: PodShape, node: NodeInfo, taken: Mapping[str, int], pods: int) -> Status | None:
+        """Of a node on which ``pods`` take ``taken``."""
         reasons = []
         is_unresolvable = False
-        if len(node.pods) + 1 > node.pods_max:
+        if pods + 1 > node.pods_max:
             reasons.append(TOO_MANY_PODS)
-        requested = node.requested
-        for name, amount in _in_order(self.needs(cycle.shape)):
+        for name, amount in _in_order(self.needs(shape)):
             has = node.allocatable.get(name, 0)
-            if amount > 0 and amount > has - requested.get(name, 0):
+            if amount > 0 and amount > has - taken.get(name, 0):
                 reasons.append(f"Insufficient {name}")
                 is_unresolvable |= amount > has
         if not reasons:

@@ -120,6 +120,15 @@ def test_backoff_doubles_up_to_ten_seconds(queue: SchedulingQueue, clock: Manual
     assert waits == [1, 2, 4, 8, 10, 10]
 
 
+def test_a_pod_that_two_plugins_refused_is_woken_once(queue: SchedulingQueue, clock: ManualClock) -> None:
+    queue.add(pod("p"))
+    refuse(queue, "Fit", "Taints")
+    assert queue.happened(NODE_ADDED) == 1
+    assert queue.happened(NODE_ADDED) == 0
+    clock.advance(1)
+    assert taken(queue) == ["p"]
+
+
 def test_hints_decide(queue: SchedulingQueue) -> None:
     queue.add(pod("a"))
     refuse(queue, "Picky")

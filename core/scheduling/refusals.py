@@ -1,0 +1,65 @@
+"""Which plugin refuses which node: asked only when a pod fits nowhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy
+from numpy.typing import NDArray
+
+from cybernetes.core.scheduling.cycle import Cycle
+from cybernetes.core.scheduling.diagnosis import Diagnosis
+from cybernetes.core.scheduling.interface import Code, Status
+
+if TYPE_CHECKING:
+    from cybernetes.core.scheduling.framework import Framework
+    from cybernetes.core.scheduling.template import Template
+
+Rows = NDArray[numpy.intp]
+
+
+def diagnose(framework: Framework, cycle: Cycle, template: Template, names: frozenset[str] | None = None) -> Diagnosis:
+    """The first refusal of each node, in the order of the profile. ``names``: what plugins of one node allow."""
+    table = framework.table
+    diagnosis = Diagnosis(len(table))
+    rows = template.open_rows()
+    if names is not None:
+        rows = numpy.array([row for row in rows.tolist() if table.at(row).name in names], numpy.intp)
+    if template.node_names is not None or names is not None:
+        own = framework.own_pre_filters if names is not None else []
+        plugins = sorted({*template.restricting, *(plugin.name for plugin in own)})
+        diagnosis.absent = Status(Code.UNRESOLVABLE, (f"node(s) didn't satisfy plugin(s) [{' '.join(plugins)}]",))
+        diagnosis.plugins.update(plugins)
+    for plugin in framework.points["filter"]:
+        if not len(rows):
+            break
+        ask = _of_all if hasattr(plugin, "filter_rows") else _one_by_one
+        rows = ask(framework, cycle, plugin, rows, diagnosis)
+    for row in rows.tolist():  # what passes every filter is kept free for pods that are nominated there
+        refusal = framework.refusal_beside_nominated(cycle, row, framework.needs_room_only(cycle, row))
+        if refusal is not None:
+            diagnosis.add(refusal, [row])
+    return diagnosis
+
+
+def _of_all(framework: Framework, cycle: Cycle, plugin: Any, rows: Rows, diagnosis: Diagnosis) -> Rows:
+    """Note what a plugin with columns refuses; the other rows."""
+    codes = plugin.filter_rows(cycle, rows)
+    if codes is None:
+        return rows
+    for code in numpy.unique(codes).tolist():
+        if code:
+            diagnosis.add(plugin.explain_code(cycle, code).of(plugin.name), rows[codes == code].tolist())
+    passed: Rows = rows[codes == 0]
+    return passed
+
+
+def _one_by_one(framework: Framework, cycle: Cycle, plugin: Any, rows: Rows, diagnosis: Diagnosis) -> Rows:
+    passed = []
+    for row in rows.tolist():
+        refusal = framework.filter_one(cycle, [plugin], framework.table.at(row))
+        if refusal is None:
+            passed.append(row)
+        else:
+            diagnosis.add(refusal, [row])
+    return numpy.array(passed, numpy.intp)
