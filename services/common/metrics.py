@@ -12,6 +12,7 @@ Format: Prometheus text exposition 0.0.4.
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
@@ -174,6 +175,12 @@ def process_metrics(metrics: Metrics) -> None:
     def descriptors() -> Iterable[tuple[Labels, float]]:
         yield (), sum(1 for _ in Path("/proc/self/fd").iterdir())
 
+    def started() -> Iterable[tuple[Labels, float]]:
+        boot = next(line for line in Path("/proc/stat").read_text(encoding="ascii").splitlines() if "btime" in line)
+        fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        yield (), int(boot.split()[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+    metrics.gauge("process_start_time_seconds", "When the process started, in seconds since 1970.", started)
     metrics.gauge("process_cpu_seconds_total", "Processor time used, in seconds.", cpu)
     metrics.gauge("process_resident_memory_bytes", "Resident memory, in bytes.", memory)
     metrics.gauge("process_open_fds", "Open file descriptors.", descriptors)
