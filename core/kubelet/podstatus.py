@@ -35,6 +35,10 @@ class Eviction(NamedTuple):
     disruption: str = ""
 
 
+#: The end of activeDeadlineSeconds.
+DEADLINE_EXCEEDED = Eviction("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+
+
 def pod_status(
     pod: Object,
     observed: PodObservation,

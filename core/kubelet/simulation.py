@@ -23,7 +23,7 @@ from cybernetes.core.kubelet.backoff import Backoff, format_duration
 from cybernetes.core.kubelet.behaviour import Behaviour, Rule, behaviour_of
 from cybernetes.core.kubelet.containerstatus import StartFailure
 from cybernetes.core.kubelet.observed import ContainerState, ContainerStatus, PodObservation, SandboxStatus
-from cybernetes.core.kubelet.podstatus import finish, pod_status
+from cybernetes.core.kubelet.podstatus import DEADLINE_EXCEEDED, Eviction, finish, pod_status
 from cybernetes.core.kubelet.probes import ProbeKind, bare_id
 from cybernetes.core.objects import Object, uid_of
 
@@ -70,8 +70,10 @@ class SimulatedRun:
     __slots__ = (
         "address",
         "backoff",
+        "began_at",
         "containers",
         "ends_at",
+        "eviction",
         "failures",
         "is_adopted",
         "noted",
@@ -91,8 +93,10 @@ class SimulatedRun:
         self.backoff = Backoff(10.0, 300.0, 600.0)
         #: When the pod's containers may start, None before the first step.
         self.starts_at: float | None = None
+        self.began_at = 0.0
         self.noted: list[Noted] = []
         self.is_adopted = False
+        self.eviction: Eviction | None = None
 
     @classmethod
     def adopt(cls, pod: Object) -> SimulatedRun:
@@ -102,7 +106,7 @@ class SimulatedRun:
         run.is_adopted = True
         uid = uid_of(pod)
         if status.get("startTime"):
-            run.starts_at = parse_time(status["startTime"])
+            run.began_at = run.starts_at = parse_time(status["startTime"])
         for kind in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
             for entry in status.get(kind) or ():
                 restored = _restored(uid, entry)
@@ -119,6 +123,7 @@ class SimulatedRun:
     def step(self, pod: Object, rules: Sequence[Rule], random: Random, now: float) -> float:
         """Bring the run to ``now``. Returns when the next thing will happen, infinity for nothing."""
         if self.starts_at is None:
+            self.began_at = now
             first = behaviour_of(pod, spec.containers(pod)[0], rules)
             self.starts_at = now + random.jitter(first.start_delay_s, first.jitter)
         self._end_due(now)
@@ -129,7 +134,12 @@ class SimulatedRun:
             self._end_due(now)
         if now < self.starts_at:
             return self.starts_at
-        wake_at = _NEVER
+        deadline: float = self.began_at + pod["spec"].get("activeDeadlineSeconds", _NEVER)
+        if now >= deadline:
+            self.eviction = DEADLINE_EXCEEDED
+            self._stop_all(now)
+            return _NEVER
+        wake_at = deadline
         for _ in range(_STEPS_MAX):
             actions = pod_actions(pod, self.observation(), SimulatedProbes(self, now))
             if actions.kill_pod:
@@ -273,7 +283,8 @@ class SimulatedRun:
             runtime_name=RUNTIME_NAME,
             host_addresses=host_addresses,
             now=now,
-            is_terminal=is_deleting and self.is_over,
+            is_terminal=(is_deleting or self.eviction is not None) and self.is_over,
+            eviction=self.eviction,
         )
         return finish(pod, result, now) if is_deleting and self.is_over else result
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from cybernetes.core.clock import Clock, parse_time
 from cybernetes.core.kubelet import spec
 from cybernetes.core.kubelet.admission import admit
-from cybernetes.core.kubelet.podstatus import Eviction, rejected
+from cybernetes.core.kubelet.podstatus import DEADLINE_EXCEEDED, Eviction, rejected
 from cybernetes.core.objects import Object, is_deleting, uid_of
 from cybernetes.services.kubelet.directories import Directories
 from cybernetes.services.kubelet.keyed import KeyedWorkers
@@ -301,9 +301,8 @@ class PodManager:
         if left_s > 0:
             record.deadline = asyncio.get_running_loop().call_later(left_s, self._workers.add, record.uid)
             return
-        message = "Pod was active on the node longer than the specified deadline"
-        self._events.pod(record.pod, "Normal", "DeadlineExceeded", message)
-        record.eviction = Eviction("DeadlineExceeded", message)
+        record.eviction = DEADLINE_EXCEEDED
+        self._events.pod(record.pod, "Normal", record.eviction.reason, record.eviction.message)
         record.note_end()
 
     async def _terminate(self, record: PodRecord) -> None:

@@ -129,7 +129,7 @@ class PodSimulator:
         statuses = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
         if any(not entry.get("ready") or "waiting" in entry["state"] for entry in statuses):
             return True
-        return is_finite(pod, self._rules)
+        return "activeDeadlineSeconds" in pod["spec"] or is_finite(pod, self._rules)
 
     # One step.
 
