@@ -246,7 +246,7 @@ async def test_removing_takes_everything_down(network: PodNetwork, pods: list[Po
         await network.remove()
     with Netlink() as kernel:
         assert kernel.link(BRIDGE) is None
-        assert not [link for link in kernel.links() if link.alias.startswith("cyb a ")]
+        assert not [link for link in kernel.links() if link.alias.startswith(f"cyb a {NET}.")]
         assert not [route for route in kernel.routes() if route.destination == address(0)]
     if shutil.which("nft"):
         tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
