@@ -24,17 +24,13 @@ cdef enum:
     LEAF = 0
     STRUCT = 1
     MAP = 2
-    SET = 3
-    KEYED = 4
-    DEDUCED = 5
-    OTHER = 6
+    LIST = 3
+    DEDUCED = 4
+    OTHER = 5
 
-#: So many fields of one struct may change in one write; beyond, the twin looks.
 cdef enum:
-    FIELDS_MAX = 96
-
-#: So many elements of one list are remembered by their keys before the memory is started anew.
-cdef int STEPS_MAX = 2048
+    FIELDS_MAX = 96   # so many fields of one struct may change in one write; beyond, the twin looks
+    STEPS_MAX = 2048  # so many elements of a list are remembered by their keys before the memory is started anew
 
 cdef str SELF = "."
 cdef str FIELD = "f:"
@@ -92,11 +88,9 @@ cdef class Node:
             self.fields[name] = field
             rank += 1
 
-    def set_element(self, Node element):
+    def set_element(self, Node element, tuple keys=(), dict defaults=None):
+        """The type of a map's values or a list's elements, and of these the keys, sorted; a set's have none."""
         self.element = element
-
-    def set_keys(self, tuple keys, dict defaults):
-        """The keys of a list's elements, sorted; none for a set."""
         self.keys = keys
         self.defaults = defaults
 
@@ -155,21 +149,17 @@ def compare(Node node, old, new):
 cdef dict whole(Node node, object value):
     """The set of a value that is there on one side only: everything in it, and itself."""
     cdef int kind = node.kind
-    if kind == LEAF or value is None:
+    if kind == DEDUCED:
+        kind = MAP if PyDict_CheckExact(value) else LEAF
+    if kind == LEAF:
+        return {}
+    if kind == OTHER:
+        raise Refused
+    if is_empty(value, kind <= MAP):
         return {}
     if kind == STRUCT:
-        if not PyDict_CheckExact(value):
-            raise Refused
-        return whole_struct(node, <dict>value) if PyDict_Size(value) else {}
-    if kind == MAP or (kind == DEDUCED and PyDict_CheckExact(value)):
-        if not PyDict_CheckExact(value):
-            raise Refused
-        return whole_map(node, <dict>value) if PyDict_Size(value) else {}
-    if kind == DEDUCED:
-        return {}
-    if kind == OTHER or not PyList_CheckExact(value):
-        raise Refused
-    return whole_list(node, <list>value) if PyList_GET_SIZE(value) else {}
+        return whole_struct(node, <dict>value)
+    return whole_map(node, <dict>value) if kind == MAP else whole_list(node, <list>value)
 
 
 cdef dict whole_struct(Node node, dict value):
@@ -202,8 +192,6 @@ cdef dict whole_map(Node node, dict value):
     cdef PyObject* item
     cdef Py_ssize_t position = 0
     cdef list found = []
-    if node.element is None:
-        raise Refused
     while PyDict_Next(value, &position, &key, &item):
         found.append((<object>key, PyUnicode_Concat(FIELD, <object>key), whole(node.element, <object>item)))
     return sorted_set(found, True)
@@ -249,31 +237,25 @@ cdef dict visit(Node node, object old, object new, Walk walk):
         return None if same(node, old, new) else {}
     if kind == OTHER:
         raise Refused
-    if kind == STRUCT or kind == MAP:
-        if is_empty_map(old) and is_empty_map(new):
-            return {} if (old is None) != (new is None) else None
-        if kind == STRUCT:
-            return visit_struct(node, <dict>old, <dict>new, walk)
-        return visit_map(node, <dict>old, <dict>new, walk)
-    if is_empty_list(old) and is_empty_list(new):
+    if is_empty(old, kind <= MAP) and is_empty(new, kind <= MAP):
         return {} if (old is None) != (new is None) else None
+    if kind == STRUCT:
+        return visit_struct(node, <dict>old, <dict>new, walk)
+    if kind == MAP:
+        return visit_map(node, <dict>old, <dict>new, walk)
     return visit_list(node, <list>old, <list>new, walk)
 
 
-cdef bint is_empty_map(object value) except -1:
+cdef bint is_empty(object value, bint is_map) except -1:
+    """Of a map or a list; null is empty."""
     if value is None:
         return True
-    if not PyDict_CheckExact(value):
-        raise Refused
-    return PyDict_Size(value) == 0
-
-
-cdef bint is_empty_list(object value) except -1:
-    if value is None:
-        return True
-    if not PyList_CheckExact(value):
-        raise Refused
-    return PyList_GET_SIZE(value) == 0
+    if is_map:
+        if PyDict_CheckExact(value):
+            return PyDict_Size(value) == 0
+    elif PyList_CheckExact(value):
+        return PyList_GET_SIZE(value) == 0
+    raise Refused
 
 
 cdef int deduced(object old, object new) except -1:
@@ -364,8 +346,6 @@ cdef dict visit_map(Node node, dict old, dict new, Walk walk):
     cdef dict changed
     cdef list changes = None
     cdef list losses = None
-    if node.element is None:
-        raise Refused
     while new is not None and PyDict_Next(new, &position, &key, &value):
         other = NULL if old is None else PyDict_GetItem(old, <object>key)
         if other == NULL:
@@ -398,31 +378,31 @@ cdef object identity(Node node, object item):
     cdef tuple keys = node.keys
     cdef list values
     if len(keys) == 0:
-        known = item
-    else:
-        if not PyDict_CheckExact(item):
-            raise Refused
-        if len(keys) == 1:
-            known = part(node, item, keys[0])
-        else:
-            values = []
-            for key in keys:
-                values.append(part(node, item, key))
-            return tuple(values)
-    if not PyUnicode_CheckExact(known) and not PyLong_CheckExact(known):
+        return plain(item)
+    if not PyDict_CheckExact(item):
         raise Refused
-    return known
+    if len(keys) == 1:
+        return part(node, item, keys[0])
+    values = []
+    for key in keys:
+        values.append(part(node, item, key))
+    return tuple(values)
+
+
+cdef object plain(object value):
+    """Text and integers are taken; what else may name an element is for the twin."""
+    if not PyUnicode_CheckExact(value) and not PyLong_CheckExact(value):
+        raise Refused
+    return value
 
 
 cdef object part(Node node, object item, object key):
     cdef PyObject* value = PyDict_GetItem(item, key)
     if value == NULL:
         value = PyDict_GetItem(node.defaults, key)
-        if value == NULL:
-            raise Refused
-    if not PyUnicode_CheckExact(<object>value) and not PyLong_CheckExact(<object>value):
+    if value == NULL:
         raise Refused
-    return <object>value
+    return plain(<object>value)
 
 
 cdef str step_of(Node node, object known):
@@ -434,10 +414,8 @@ cdef str step_of(Node node, object known):
         node.steps.clear()
     if len(node.keys) == 0:
         step = value_step(known)
-    elif len(node.keys) == 1:
-        step = key_step(((node.keys[0], known),))
     else:
-        step = key_step(tuple(zip(node.keys, known)))
+        step = key_step(tuple(zip(node.keys, (known,) if len(node.keys) == 1 else known)))
     node.steps[known] = step
     return step
 

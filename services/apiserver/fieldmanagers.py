@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from cybernetes.core.api import schema
 from cybernetes.core.api.apply.fieldmanager import FieldManager
-from cybernetes.core.api.apply.managers import Entry, is_same_but_for_times
+from cybernetes.core.api.apply.managers import Entry, is_later, is_same_but_for_times
 from cybernetes.core.api.apply.mergetypes import merge_type
 from cybernetes.core.api.apply.resets import filter_of
 from cybernetes.core.api.apply.versions import Version
-from cybernetes.core.api.registry import Registry
+from cybernetes.core.api.registry import SCALE, Registry
 from cybernetes.core.api.resource import Resource
 from cybernetes.core.clock import Clock, format_time
-from cybernetes.core.objects import Gvk, Gvr, Object, clone
+from cybernetes.core.objects import Gvr, Object, clone
 from cybernetes.services.apiserver.call import Call
 
 #: So many bytes of a user agent make a manager's name.
@@ -26,7 +26,7 @@ def manager_of(call: Call) -> str:
 
 
 def manager_of_agent(user_agent: str) -> str:
-    """``kubectl`` of ``kubectl/v1.36.0 (linux/amd64)``: what comes before the first slash, as far as it is printable."""
+    """What comes before the first slash, as far as it is printable: ``kubectl`` of ``kubectl/v1.36.0 (linux)``."""
     name = user_agent.partition("/")[0]
     if name.isascii() and name.isprintable() and len(name) <= _MANAGER_BYTES_MAX:
         return name
@@ -49,6 +49,7 @@ class FieldManagers:
         self._registry = registry
         self._clock = clock
         self._made: dict[tuple[Gvr, str], tuple[Resource, FieldManager]] = {}
+        self._scale: FieldManager | None = None
 
     def created(self, call: Call, resource: Resource, obj: Object) -> None:
         """Put the managers into an object that is to be created, in the version of ``resource``."""
@@ -72,13 +73,17 @@ class FieldManagers:
             made = self._made[key] = (resource, self._make(resource, subresource))
         return made[1]
 
-    def of_kind(self, kind: Gvk, subresource: str) -> FieldManager:
-        """Of a part that is an object of its own kind: a Scale."""
-        type_name = schema.load().type_name_of(kind)
-        assert type_name is not None, kind
-        type_ = schema.load().type(type_name)
-        version = Version(kind.api_version, merge_type(type_))
-        return FieldManager(kind, version, {kind.api_version: version}.get, empty=type_.zero, subresource=subresource)
+    @property
+    def scale(self) -> FieldManager:
+        """Of Scales, which are objects of their own kind."""
+        if self._scale is None:
+            type_name = schema.load().type_name_of(SCALE)
+            assert type_name is not None
+            type_ = schema.load().type(type_name)
+            version = Version(SCALE.api_version, merge_type(type_))
+            versions = {SCALE.api_version: version}
+            self._scale = FieldManager(SCALE, version, versions.get, empty=type_.zero, subresource="scale")
+        return self._scale
 
     def _make(self, resource: Resource, subresource: str) -> FieldManager:
         versions: dict[str, Version | None] = {}
@@ -130,7 +135,7 @@ def keep_times(new: Object, old: Object) -> None:
     """Let a write that changes nothing but times of managers change nothing: they keep the times of ``old``."""
     entries: list[Entry] = new["metadata"].get("managedFields") or []
     before: list[Entry] = old["metadata"].get("managedFields") or []
-    if not entries or entries == before or not is_same_but_for_times(entries, before):
+    if len(entries) != len(before) or not is_later(entries, before) or not is_same_but_for_times(entries, before):
         return
     new["metadata"]["managedFields"] = before
     if not _is_same(new, old):

@@ -9,10 +9,10 @@ a value             an element of a set                      ``v:"kubernetes"`` 
 an index            a place in a list that is merged whole   ``i:0``               ``[0]``
 ==================  =======================================  ====================  ==============
 
-The text of a step is canonical: equal steps are equal strings. Keys stand in the order of their names, JSON is compact,
-``<``, ``>`` and ``&`` are escaped as Go does, and 1.0 is 1. What a client sends is brought into this form once, when its
-managedFields are read. Steps have an order, which is neither that of the text nor that of the lists: fields, keys,
-values, indexes, and within each by what they hold, numbers before text.
+The text of a step is canonical: equal steps are equal strings. Keys stand in the order of their names, JSON is
+compact, ``<``, ``>`` and ``&`` are escaped as Go does, and 1.0 is 1. What a client sends is brought into this form
+once, when its managedFields are read. Steps have an order, which is neither that of the text nor that of the lists:
+fields, keys, values, indexes, and within each by what they hold, numbers before text.
 
 Source: structured-merge-diff, ``fieldpath``.
 """
@@ -57,7 +57,7 @@ def value_of(value: Any) -> str:
 
 @lru_cache(maxsize=4096)
 def canonical(text: str) -> str | None:
-    """The step that a client wrote, as we write it; None for a kind of step that we do not know. Raises ElementError."""
+    """The step that a client wrote, as we write it; None for an unknown kind of step. Raises ElementError."""
     if len(text) < 2:
         raise ElementError("key must be 2 characters long:")
     if text[1] != ":":

@@ -1,4 +1,4 @@
-"""Who manages which fields: kept by every write, decided upon by apply. One of these for each (sub)resource and version.
+"""Who manages which fields: kept by every write, decided upon by apply. One for each (sub)resource and version.
 
 An **update** (create, PUT, any other PATCH) takes what it changes: the fields go from whoever managed them to the
 updater's own entry. What it leaves as it was stays with whom it was.
@@ -11,8 +11,8 @@ An **apply** says what its manager wants, in whole:
     conflict   a field that another manages differently   409; with force the other loses it
 
 An apply that changes nothing changes nothing: no time, no revision. What an object had before its managers were known
-belongs to ``before-first-apply``. Objects whose managers were forgotten (an update with an empty list) stay so until the
-next apply.
+belongs to ``before-first-apply``. Objects whose managers were forgotten (an update with an empty list) stay so until
+the next apply.
 
 Pure: the time and the name of the manager are arguments. An update costs 1 to 4 µs, an apply 100 µs.
 
@@ -89,8 +89,8 @@ class FieldManager:
 
     def _update(self, live: Object, new: Object, manager: str, now: str, *, is_new: bool) -> None:
         metadata = new["metadata"]
-        sent = metadata.pop("managedFields", None)
         kept: list[Entry] = live["metadata"].get("managedFields") or []
+        sent = metadata.pop("managedFields", None)
         entries = self._entries(sent, kept)
         if not entries and not is_new:
             return  # nothing is known of its managers, and an update does not begin to

@@ -1,9 +1,9 @@
 """The annotation in which kubectl's client-side apply keeps what was applied last, and how its users come over.
 
-Who has used ``kubectl apply`` and then uses ``kubectl apply --server-side`` (its manager is ``kubectl``) meets the fields
-that its own former self manages as an updater. Conflicts over fields that the annotation shows to have been applied, and
-that still have that value, are therefore none. While the annotation is there it is kept up to date, so that
-client-side apply may be used again.
+Who has used ``kubectl apply`` and then uses ``kubectl apply --server-side`` (its manager is ``kubectl``) meets the
+fields that its own former self manages as an updater. Conflicts over fields that the annotation shows to have been
+applied, and that still have that value, are therefore none. While the annotation is there it is kept up to date, so
+that client-side apply may be used again.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from cybernetes.core.api.apply import fieldset
-from cybernetes.core.api.apply.fieldset import FieldSet, FieldsError
+from cybernetes.core.api.apply.fieldset import FieldsError, FieldSet
 from cybernetes.core.errors import quoted
 
 APPLY = "Apply"
@@ -167,10 +167,11 @@ def identity_text(who: Identity) -> str:
     return orjson.dumps({name: value for name, value in shown.items() if value}).decode()
 
 
+def is_later(first: Sequence[Entry], second: Sequence[Entry]) -> bool:
+    """Whether any time differs, of lists of one length."""
+    return any(one.get("time") != other.get("time") for one, other in zip(first, second, strict=True))
+
+
 def is_same_but_for_times(first: Sequence[Entry], second: Sequence[Entry]) -> bool:
-    if len(first) != len(second):
-        return False
-    for one, other in zip(first, second, strict=True):
-        if one is not other and {**one, "time": ""} != {**other, "time": ""}:
-            return False
-    return True
+    """Of lists of one length."""
+    return all({**one, "time": ""} == {**other, "time": ""} for one, other in zip(first, second, strict=True))

@@ -1,7 +1,7 @@
 """How values are merged: the schema as apply reads it.
 
-A ``MergeType`` says what a value may be (a scalar, a list, a map, or several of these) and how each is merged. It is made
-of a schema ``Type`` when it is first asked for, and knows nothing that the ``Type`` does not say, but for two things:
+A ``MergeType`` says what a value may be (a scalar, a list, a map, or several of these) and how each is merged. It is
+made of a schema ``Type`` when it is first asked for, and knows nothing that the ``Type`` does not say, but for this:
 
 * Some fields of lists' keys have defaults, and an element that leaves such a key out has the default for its step: a
   port without ``protocol`` is ``k:{"containerPort":80,"protocol":"TCP"}``.
@@ -84,7 +84,7 @@ class ListRule:
 
 
 class MapRule:
-    """``fields`` have types of their own; every other member has the type ``element``, or may not be when it is None."""
+    """``fields`` have types of their own; other members have the type ``element``, or may not be when it is None."""
 
     __slots__ = ("_element", "_fields", "is_atomic")
 
@@ -233,7 +233,7 @@ def _list(type_: Type) -> ListRule:
     return ListRule(relation, element, keys, defaults)
 
 
-_LEAF, _STRUCT, _MAP, _SET, _KEYED, _DEDUCED, _OTHER = range(7)
+_LEAF, _STRUCT, _MAP, _LIST, _DEDUCED, _OTHER = range(6)
 
 
 def _node(type_: MergeType) -> kernel.Node:
@@ -247,10 +247,9 @@ def _node(type_: MergeType) -> kernel.Node:
         node.set_fields(_node_fields(type_.map))
         if type_.map.element is not None:
             node.set_element(_node(type_.map.element))
-    elif kind in (_SET, _KEYED):
+    elif kind == _LIST:
         assert type_.list is not None
-        node.set_element(_node(type_.list.element))
-        node.set_keys(tuple(sorted(type_.list.keys)), dict(type_.list.defaults))
+        node.set_element(_node(type_.list.element), tuple(sorted(type_.list.keys)), dict(type_.list.defaults))
     elif kind == _DEDUCED:
         node.set_element(node)
     return node
@@ -266,8 +265,7 @@ def _kind(type_: MergeType) -> int:
     if type_._is_mixed:
         return _OTHER
     if has_list:
-        assert type_.list is not None
-        return _KEYED if type_.list.keys else _SET
+        return _LIST
     assert type_.map is not None
     return _STRUCT if type_.map.fields else _MAP
 

@@ -1,7 +1,7 @@
 """Sets that were written when the schema was another.
 
-A list or map that has become one value since then (``atomic``) is owned as that by whoever owned a part of it. The other
-way round nothing needs to be done: who owns the whole is known, and parts are owned from the next write on.
+A list or map that has become one value since then (``atomic``) is owned as that by whoever owned a part of it. The
+other way round nothing needs to be done: who owns the whole is known, and parts are owned from the next write on.
 """
 
 from __future__ import annotations

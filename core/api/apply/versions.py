@@ -1,4 +1,4 @@
-"""The versions of one kind, as apply needs them: how each is merged and compared, and how objects get from one to another.
+"""The versions of one kind, as apply needs them: how each is merged and compared, and how one becomes another.
 
 Entries of managedFields speak of fields in the version of the request that made them. A write in one version has to
 find out what it changed in every version that an entry speaks.

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cybernetes.core.api.apply.fieldset import Path
+from cybernetes.core.api.apply.scale import parent_entries, scale_entries
 from cybernetes.core.api.registry import SCALE
+from cybernetes.core.client.interface import APPLY_PATCH
+from cybernetes.core.clock import format_time
 from cybernetes.core.errors import Cause, invalid
 from cybernetes.core.labels import Selector
 from cybernetes.core.objects import REPLICATION_CONTROLLERS, Object
 from cybernetes.services.apiserver import body, objectmeta
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Call, Document, Item
+from cybernetes.services.apiserver.fieldmanagers import manager_of
+from cybernetes.services.apiserver.handlers.apply import read_config, report_repeated
 from cybernetes.services.apiserver.handlers.patch import patcher
 from cybernetes.services.apiserver.handlers.read import get
 from cybernetes.services.apiserver.handlers.update import Rules, modify, stored_object
 from cybernetes.services.apiserver.storage import Current
 
+_REPLICAS = ("f:spec", "f:replicas")
 _SHOWN = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 
@@ -50,22 +57,49 @@ async def update_scale(backend: Backend, call: Call) -> Document:
     sent = body.read_kind(call, SCALE)
     objectmeta.match_name(objectmeta.metadata_of(sent), call.name)
     objectmeta.match_namespace(sent["metadata"], call.namespace)
-    return await _set(backend, call, lambda current: sent)
+    # Managers are put into it, and it may be applied again: the copy is for one attempt.
+    return await _set(backend, call, lambda stored: {**sent, "metadata": dict(sent["metadata"])})
 
 
 async def patch_scale(backend: Backend, call: Call) -> Document:
     """PATCH: applied to the Scale as it is."""
+    if body.codec_media(call.content_type) == APPLY_PATCH:
+        return await _apply_scale(backend, call)
     apply = patcher(call, SCALE).apply
-
-    def patched(current: Current) -> Object:
-        return apply(scale_of(call, stored_object(call, current)))
-
-    return await _set(backend, call, patched)
+    body.check_options(call, call.resource)
+    return await _set(backend, call, apply)
 
 
-async def _set(backend: Backend, call: Call, scale: Callable[[Current], Object]) -> Document:
+async def _apply_scale(backend: Backend, call: Call) -> Document:
+    """A configuration of the Scale."""
+    validation = body.check_options(call, call.resource)
+    config, repeated = read_config(call)
+    force = call.flag("force")
+
+    def applied(stored: Object) -> Object:
+        manager, now = manager_of(call), format_time(backend.clock.now())
+        made = backend.fields.scale.apply(stored, config, manager, now, force=force)
+        report_repeated(call, repeated, validation)
+        return made
+
+    return await _set(backend, call, applied, keeps_managers=True)
+
+
+async def _set(
+    backend: Backend, call: Call, scale: Callable[[Object], Object], *, keeps_managers: bool = False
+) -> Document:
+    """Give the workload the replicas of what ``scale`` makes of its Scale, and the managers that follow from it."""
+    api_version = call.resource.gvr.api_version
+
+    def replicas_path(version: str) -> Path | None:
+        return _REPLICAS if version == api_version else None
+
     def change(current: Current) -> Object:
-        wanted = scale(current)
+        obj = stored_object(call, current)
+        entries = obj["metadata"].get("managedFields") or []
+        stored = scale_of(call, obj)
+        stored["metadata"]["managedFields"] = scale_entries(entries, replicas_path)
+        wanted = scale(stored)
         metadata = objectmeta.metadata_of(wanted)
         replicas = (wanted.get("spec") or {}).get("replicas") or 0
         if not isinstance(replicas, int) or replicas < 0:
@@ -75,7 +109,11 @@ async def _set(backend: Backend, call: Call, scale: Callable[[Current], Object])
                 "spec.replicas",
             )
             raise invalid(SCALE.group, SCALE.kind, call.name, [cause])
-        obj = stored_object(call, current)
+        if not keeps_managers:
+            backend.fields.scale.update(stored, wanted, manager_of(call), format_time(backend.clock.now()))
+        if entries:
+            scaled = metadata.get("managedFields") or []
+            obj["metadata"]["managedFields"] = parent_entries(entries, scaled, api_version, replicas_path)
         obj["spec"]["replicas"] = replicas
         for name in ("uid", "resourceVersion"):  # preconditions of the client
             if metadata.get(name):
@@ -85,5 +123,6 @@ async def _set(backend: Backend, call: Call, scale: Callable[[Current], Object])
         return obj
 
     strategy = backend.storage.home(call.resource).strategy
-    item: Item = await modify(backend, call, change, rules=Rules(strategy.prepare_update, strategy.validate_update))
+    rules = Rules(strategy.prepare_update, strategy.validate_update)
+    item: Item = await modify(backend, call, change, rules=rules, keeps_managers=True)
     return Document(scale_of(call, item.object()))
