@@ -27,7 +27,7 @@ def slowly(type_: Type, obj: Object) -> tuple[Object, list[str], str]:
     return obj, found, ""
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(makers, types)
 def test_what_fits_goes_through_the_kernel_as_through_its_twin(maker, type_):
     obj = maker.object(type_)
@@ -40,7 +40,7 @@ def test_what_fits_goes_through_the_kernel_as_through_its_twin(maker, type_):
         assert slowly(type_, fast) == (kept, [], "")
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(makers, types)
 def test_the_second_pass_changes_nothing(maker, type_):
     obj = maker.object(type_)
@@ -52,7 +52,7 @@ def test_the_second_pass_changes_nothing(maker, type_):
     assert orjson.loads(orjson.dumps(obj)) == obj
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(makers, types)
 def test_the_kernel_takes_nothing_that_its_twin_refuses(maker, type_):
     obj, path = maker.spoiled(type_, maker.object(type_))
@@ -63,7 +63,7 @@ def test_the_kernel_takes_nothing_that_its_twin_refuses(maker, type_):
     assert not (passed and error)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(makers, types)
 def test_unknown_fields_are_found_wherever_they_are(maker, type_):
     known = maker.object(type_)
@@ -78,7 +78,7 @@ def test_unknown_fields_are_found_wherever_they_are(maker, type_):
     assert (kept, [], error) == slowly(type_, known)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(makers, types, st.data())
 def test_a_field_given_twice_is_found(maker, type_, data):
     obj = maker.object(type_)
