@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 _ATTEMPTS_MAX = 5
 _TWO_RESOURCES = b"services/"
+#: Objects that are decoded in one turn of the loop: about 2 ms.
+_PREPARED_AT_ONCE = 200
 
 
 class Feed:
@@ -55,6 +57,7 @@ class Feed:
         self._on_failure = on_failure
         self._caches: dict[bytes, WatchCache] = {}
         self._parked: dict[bytes, SortedMap[Stored]] = {}
+        self._preparing: dict[bytes, list[Event]] = {}  # what has happened since a cache began to be prepared
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._waiting_number = 0
         self._task: asyncio.Task[None] | None = None
@@ -77,7 +80,8 @@ class Feed:
     def open(self, resource_prefix: bytes, header: HeaderOf, **options: Any) -> WatchCache:
         """The cache of ``resource_prefix``, complete at once. Opening it again gives the same one.
 
-        ``options`` are those of WatchCache. O(objects of the resource) the first time, which decodes each.
+        ``options`` are those of WatchCache. O(objects of the resource) the first time, which decodes each: 10 µs for a
+        pod of 2.5 KB, in one piece; ``prepare`` does it in small ones.
         """
         cache = self._caches.get(resource_prefix)
         if cache is None:
@@ -85,6 +89,34 @@ class Feed:
             parked = self._parked.pop(resource_prefix, None)
             cache.load(parked.slice() if parked else (), self.revision)
         return cache
+
+    async def prepare(self, resource_prefix: bytes, header: HeaderOf, **options: Any) -> None:
+        """Make the cache as ``open`` does, but leave the loop to others now and then while its objects are decoded.
+
+        What is parked stays so and is kept up to date meanwhile; at the end the cache gets what has changed since it
+        began. When the cache is opened in the meantime, or everything is read anew, this has been for nothing.
+        """
+        parked = self._parked.get(resource_prefix)
+        if resource_prefix in self._caches or parked is None or resource_prefix in self._preparing:
+            return
+        cache = WatchCache(self, resource_prefix, header, **options)
+        missed: list[Event] = []
+        self._preparing[resource_prefix] = missed
+        try:
+            records, revision = parked.fork().slice(), self.revision
+            cache.load((), revision)
+            for at in range(0, len(records), _PREPARED_AT_ONCE):
+                cache.add(records[at : at + _PREPARED_AT_ONCE])
+                await asyncio.sleep(0)
+            is_current = self._preparing.get(resource_prefix) is missed and resource_prefix not in self._caches
+            if is_current:
+                if missed:
+                    cache.apply(missed)
+                self._parked.pop(resource_prefix, None)
+                self._caches[resource_prefix] = cache
+        finally:
+            if self._preparing.get(resource_prefix) is missed:
+                del self._preparing[resource_prefix]
 
     def close(self, resource_prefix: bytes, reason: StoreError) -> None:
         """End a cache and its watchers, as its resource is no longer served or its header changes; park its content."""
@@ -130,6 +162,7 @@ class Feed:
             except Compacted:  # while it was read in pages; the next attempt starts at a newer revision
                 if attempt == _ATTEMPTS_MAX - 1:
                     raise
+        self._preparing.clear()
         self._parked = {
             group: SortedMap((record.key, record) for record in records)
             for group, records in groups.items()
@@ -181,6 +214,8 @@ class Feed:
                 cache.apply(part)
             elif group.startswith(self.prefix):
                 self._park(group, part)
+                if group in self._preparing:
+                    self._preparing[group] += part
         self._advance(events[-1].record.mod_revision)
 
     def _park(self, group: bytes, events: Sequence[Event]) -> None:

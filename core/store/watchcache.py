@@ -188,6 +188,10 @@ class WatchCache:
         self._pinned = False
         self._history.clear(revision)
         self._changed_at = revision
+        self.add(records)
+
+    def add(self, records: Iterable[Stored]) -> None:
+        """Take more of the state that ``load`` began with, before anybody reads."""
         for record in records:
             cached = self._cached(record.key, record.value, record.revision, None)
             if cached is not None:

@@ -59,8 +59,15 @@ class Storage:
         self._decoded: dict[tuple[bytes, str], tuple[Cached, Object]] = {}
 
     async def start(self) -> None:
-        """Fill the caches. Raises StoreError when the store cannot be read."""
+        """Fill the caches. Raises StoreError when the store cannot be read.
+
+        Those that hold something are made here, in small pieces: the first request for pods must not be the one that
+        waits, with everybody else, until all of them are decoded.
+        """
         await self.feed.start()
+        for home in self.registry.all():
+            if home.is_stored and home.storage is None:
+                await self.feed.prepare(home.storage_prefix, self._header_of(home), is_custom=home.is_custom)
 
     async def stop(self) -> None:
         await self.feed.stop()

@@ -431,3 +431,59 @@ async def test_resources_that_lie_two_components_deep() -> None:
         await caught_up(feed)
         assert len(seen.seen) == 1
     await feed.stop()
+
+
+async def test_a_large_cache_is_prepared_in_pieces() -> None:
+    store, feed, _ = await filled(0)
+    prefix = b"/registry/things/"
+    for number in range(1000):
+        await store.put(
+            prefix + b"default/x%03d" % number, pod(f"x{number:03d}", parity=str(number % 2)), expected_revision=0
+        )
+    await caught_up(feed)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.ensure_future(others())
+    preparing = asyncio.ensure_future(feed.prepare(prefix, header))
+    await asyncio.sleep(0)
+    before = store.revision
+    await store.put(prefix + b"default/x500", pod("x500", parity="7"), expected_revision=None)
+    await store.delete(prefix + b"default/x999", expected_revision=None)
+    await store.put(prefix + b"default/y", pod("y"), expected_revision=0)
+    await preparing
+    await caught_up(feed)
+    other.cancel()
+    assert turns >= 5
+    cache = feed.open(prefix, header)
+    assert len(cache) == 1000
+    assert cache.get("default", "x999") is None
+    assert [each.name for each in cache.list(Selection(labels=Selector.parse("parity=7"))).records] == ["x500"]
+    seen = Sink()
+    cache.watch(EVERYTHING, before, seen)
+    assert [(kind, name) for kind, name, _ in seen.seen] == [("MODIFIED", "x500"), ("DELETED", "x999"), ("ADDED", "y")]
+    await feed.prepare(prefix, header)
+    assert feed.open(prefix, header) is cache, "it was there already"
+    await feed.stop()
+
+
+async def test_a_cache_that_is_opened_while_it_is_prepared() -> None:
+    store, feed, _ = await filled(0)
+    prefix = b"/registry/things/"
+    for number in range(500):
+        await store.put(prefix + b"default/x%d" % number, pod(f"x{number}"), expected_revision=0)
+    await caught_up(feed)
+    preparing = asyncio.ensure_future(feed.prepare(prefix, header))
+    await asyncio.sleep(0)
+    cache = feed.open(prefix, header)
+    await preparing
+    await store.put(prefix + b"default/y", pod("y"), expected_revision=0)
+    await caught_up(feed)
+    assert feed.open(prefix, header) is cache
+    assert len(cache) == 501
+    await feed.stop()
