@@ -8,11 +8,12 @@ is used only when the rest is full (KEP-3070).
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Iterable, Iterator
 
 from cybernetes.core.api import codec
 from cybernetes.core.api.registry import Registry
-from cybernetes.core.clock import Clock, Random, format_time
+from cybernetes.core.clock import Clock, Random, format_time, parse_time
 from cybernetes.core.objects import IP_ADDRESSES, SERVICE_CIDRS, Object
 from cybernetes.core.store.cached import EVERYTHING
 from cybernetes.core.store.interface import Conflict
@@ -93,11 +94,14 @@ class Addresses:
             except Conflict:
                 continue  # somebody else's by now
 
-    def owned(self) -> Iterator[tuple[str, str, str]]:
-        """(address, namespace, Service) of every address that an API server took."""
+    def owned(self, taken_before: float = math.inf) -> Iterator[tuple[str, str, str]]:
+        """(address, namespace, Service) of every address that an API server took before that time."""
         for cached in self._storage.cache_of(IP_ADDRESSES).list(EVERYTHING).records:
             if cached.labels.get("ipaddress.kubernetes.io/managed-by") == "ipallocator.k8s.io":
-                parent = (cached.object().get("spec") or {}).get("parentRef") or {}
+                obj = cached.object()
+                if parse_time(obj["metadata"]["creationTimestamp"]) >= taken_before:
+                    continue
+                parent = (obj.get("spec") or {}).get("parentRef") or {}
                 yield cached.name, parent.get("namespace", ""), parent.get("name", "")
 
     async def _create(self, service: Object, ip: str) -> bool:

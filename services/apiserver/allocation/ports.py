@@ -6,10 +6,11 @@ range (at most 128 ports) is left for those that people choose themselves and is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 from cybernetes.core.api import codec
-from cybernetes.core.clock import Clock, Random, format_time
+from cybernetes.core.clock import Clock, Random, format_time, parse_time
 from cybernetes.core.objects import Object
 from cybernetes.core.store.cached import EVERYTHING, Header
 from cybernetes.core.store.interface import Conflict, Unavailable
@@ -55,10 +56,13 @@ class NodePorts:
             except (Conflict, Unavailable):
                 continue  # already free; or found and freed at the next start
 
-    def owned(self) -> Iterator[tuple[int, str, str]]:
-        """(port, namespace, Service) of every port that is taken."""
+    def owned(self, taken_before: float = math.inf) -> Iterator[tuple[int, str, str]]:
+        """(port, namespace, Service) of every port that was taken before that time."""
         for cached in self._storage.feed.open(PREFIX, _header).list(EVERYTHING).records:
-            owner = cached.object()["spec"]
+            obj = cached.object()
+            if parse_time(obj["metadata"]["creationTimestamp"]) >= taken_before:
+                continue
+            owner = obj["spec"]
             yield int(cached.name), owner["namespace"], owner["name"]
 
     async def _put(self, service: Object, port: int) -> bool:

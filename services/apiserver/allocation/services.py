@@ -18,6 +18,9 @@ from cybernetes.services.apiserver.allocation.ports import NodePorts
 from cybernetes.services.apiserver.backend import Backend, Hooks
 from cybernetes.services.apiserver.call import Call
 
+#: A write takes no longer than this from taking an address to storing its Service, as requests time out before.
+_SETTLED_S = 120.0
+
 
 class Reservation:
     """What one write has taken. ``keep`` after the write, ``undo`` instead when it failed."""
@@ -81,7 +84,10 @@ class Allocator:
         await self.ports.give_back(_node_ports(service["spec"]))
 
     async def repair(self, backend: Backend) -> None:
-        """Give back what Services that do not exist (any more) have taken."""
+        """Give back what Services that do not exist (any more) have taken.
+
+        What was taken just now may be for a Service that another server is about to write.
+        """
         services = backend.storage.cache_of(SERVICES)
 
         def spec_of(namespace: str, name: str) -> Object:
@@ -89,8 +95,9 @@ class Allocator:
             spec: Object = cached.object()["spec"] if cached is not None else {}
             return spec
 
-        ips = [ip for ip, *owner in self.addresses.owned() if ip not in _cluster_ips(spec_of(*owner))]
-        ports = [port for port, *owner in self.ports.owned() if port not in _node_ports(spec_of(*owner))]
+        settled = backend.clock.now() - _SETTLED_S
+        ips = [ip for ip, *owner in self.addresses.owned(settled) if ip not in _cluster_ips(spec_of(*owner))]
+        ports = [port for port, *owner in self.ports.owned(settled) if port not in _node_ports(spec_of(*owner))]
         await self.addresses.give_back(ips)
         await self.ports.give_back(ports)
 
