@@ -18,6 +18,8 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+#: In a checkout links to the folders at the top; in an sdist the folders themselves.
+PACKAGE = ROOT / "cybernetes"
 DEBUG = os.environ.get("CYBERNETES_DEBUG") == "1"
 ONLY = {name for name in os.environ.get("CYBERNETES_EXTENSIONS", "").split(",") if name}
 
@@ -40,9 +42,9 @@ COMPILE_ARGS = ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]
 COMPILE_ARGS += ["-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-Wno-unreachable-code-fallthrough"]
 
 PACKAGES = sorted(
-    "cybernetes." + ".".join(path.parent.relative_to(ROOT).parts)
+    ".".join(path.parent.relative_to(ROOT).parts)
     for top in ("core", "ext", "services")
-    for path in (ROOT / top).rglob("__init__.py")
+    for path in (PACKAGE / top).rglob("__init__.py")
 )
 
 
@@ -50,7 +52,7 @@ def kernels() -> list[Extension]:
     """One extension a .pyx file in ext/, with a libpthread link and the flags above."""
     from Cython.Build import cythonize
 
-    names = sorted(path.stem for path in (ROOT / "ext").glob("*.pyx"))
+    names = sorted(path.stem for path in (PACKAGE / "ext").glob("*.pyx"))
     wanted = [name for name in names if not ONLY or name in ONLY]
     extensions = [
         Extension(
@@ -73,7 +75,7 @@ def binaries(target: Path) -> None:
     """Compile each folder of ext/native to one small static program in ``target``, named after the folder."""
     target.mkdir(parents=True, exist_ok=True)
     compiler = os.environ.get("CC", "cc")
-    for folder in sorted(path for path in (ROOT / "ext" / "native").iterdir() if path.is_dir()):
+    for folder in sorted(path for path in (PACKAGE / "ext" / "native").iterdir() if path.is_dir()):
         sources = sorted(str(path) for path in folder.glob("*.c"))
         output = target / folder.name
         flags = ["-static", "-Os", "-s", "-std=gnu11", "-Wall", "-Wextra", "-Wno-format-truncation"]
@@ -83,7 +85,7 @@ def binaries(target: Path) -> None:
 def schemas(target: Path) -> None:
     """Compile the API schemas of the kubernetes-validate wheel into package data in ``target``."""
     # In this process: a build environment of pip's is seen by no other.
-    runpy.run_path(str(ROOT / "core" / "api" / "schema_compiler.py"))["main"](target)
+    runpy.run_path(str(PACKAGE / "core" / "api" / "schema_compiler.py"))["main"](target)
 
 
 class BuildPython(build_py):
@@ -91,7 +93,7 @@ class BuildPython(build_py):
 
     def run(self) -> None:
         super().run()
-        base = ROOT / "cybernetes" if self.editable_mode else Path(self.build_lib) / "cybernetes"
+        base = PACKAGE if self.editable_mode else Path(self.build_lib) / "cybernetes"
         schemas(base / "core" / "api" / "data")
         binaries(base / "ext" / "bin")
 
@@ -116,8 +118,8 @@ class BuildData(Command):
     def finalize_options(self) -> None: ...
 
     def run(self) -> None:
-        schemas(ROOT / "core" / "api" / "data")
-        binaries(ROOT / "ext" / "bin")
+        schemas(PACKAGE / "core" / "api" / "data")
+        binaries(PACKAGE / "ext" / "bin")
 
 
 setup(
@@ -126,7 +128,6 @@ setup(
         "cybernetes.ext": ["*.pyx", "*.pxd", "*.pyi", "*.h", "native/*/*", "bin/*"],
         "cybernetes.core.api": ["data/*", "protobuf/*.txt"],
     },
-    exclude_package_data={"cybernetes.ext": ["*.c"]},
     ext_modules=kernels(),
     cmdclass={"build_py": BuildPython, "build_ext": BuildExtensions, "build_data": BuildData},
     zip_safe=False,

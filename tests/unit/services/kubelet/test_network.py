@@ -150,7 +150,7 @@ async def test_a_namespace_that_died_frees_its_address(network: PodNetwork, pods
     async with asyncio.timeout(10):
         while True:  # the kernel takes namespaces down in the background
             with Netlink() as kernel:
-                if not any(link.alias.startswith("cyb a ") for link in kernel.links()):
+                if not any(link.alias.startswith(f"cyb a {NET}.") for link in kernel.links()):
                     break
             await asyncio.sleep(0.01)
     again = PodNetwork(bridge=BRIDGE)
