@@ -43,8 +43,8 @@ from cybernetes.services.apiserver.bootstrap import bootstrap
 from cybernetes.services.apiserver.call import Call
 from cybernetes.services.apiserver.chain import Chain
 from cybernetes.services.apiserver.expiry import EVENT_TTL_S, Expiry
-from cybernetes.services.apiserver.following import Following, NodeAuthorization, TokenForgetting
 from cybernetes.services.apiserver.fieldmanagers import FieldManagers
+from cybernetes.services.apiserver.following import Following, NodeAuthorization, TokenForgetting
 from cybernetes.services.apiserver.health import Health
 from cybernetes.services.apiserver.inflight import InFlight
 from cybernetes.services.apiserver.kubernetesservice import KubernetesService

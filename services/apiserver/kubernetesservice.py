@@ -103,7 +103,7 @@ class KubernetesService:
     async def _create(self, gvr: Gvr, obj: Object) -> None:
         resource = self._backend.registry.get(gvr)
         assert resource is not None
-        call = Call("create", resource, None, NAMESPACE, "", _USER, {}, "apiserver", obj=obj)
+        call = Call("create", resource, None, NAMESPACE, "", _USER, {}, "kube-apiserver", obj=obj)
         try:
             await create(self._backend, call)
         except ApiError as error:

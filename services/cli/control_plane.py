@@ -184,7 +184,8 @@ class ControlPlane:
         self.process.component_ready("controller-manager", f"{len(manager.runners)} controllers")
 
     def _service_account_client(self, name: str) -> Client:
-        return self.client(f"system:serviceaccount:kube-system:{name}", *SERVICE_ACCOUNTS, agent=name)
+        user = f"system:serviceaccount:kube-system:{name}"
+        return self.client(user, *SERVICE_ACCOUNTS, agent=f"kube-controller-manager/{name}")
 
     def _resources(self) -> list[tuple[Gvr, str, bool]]:
         """What the garbage collector and namespace deletion go through: everything that is kept and can be deleted."""
@@ -211,7 +212,7 @@ class ControlPlane:
         from cybernetes.services.kubelet.simulated.nodes import SimulatedNodes
 
         nodes = SimulatedNodes(
-            self.client("system:cybernetes:simulated-nodes", MASTERS, agent="simulated-nodes"),
+            self.client("system:cybernetes:simulated-nodes", MASTERS, agent="kubelet/simulated-nodes"),
             self.clock,
             self.random,
             informers=informers,

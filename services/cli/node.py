@@ -27,6 +27,7 @@ from cybernetes.services.kubelet.hostports import ForwardedHostPorts
 from cybernetes.services.kubelet.network import PodNetwork
 from cybernetes.services.kubelet.runtimes.interface import Runtime, RuntimeFailure
 from cybernetes.services.kubelet.volumes.mounts import mounts_below, unmount
+from cybernetes.services.proxy import nftables
 
 KUBELET_PORT = 10250
 
@@ -67,11 +68,14 @@ class Node:
 
         return ProcessRuntime(self.folder / "runtime", self.data.path, self.cgroup_parent, self.network, self.clock)
 
-    def client(self, name: str, process: Process) -> Client:
-        """By the kubeconfig ``name`` in the node's folder; closed at the end. Raises StartFailure."""
+    def client(self, name: str, agent: str, process: Process) -> Client:
+        """By the kubeconfig ``name`` in the node's folder; closed at the end. Raises StartFailure.
+
+        ``agent`` is the user agent, and so who manages the fields that are written.
+        """
         try:
             connection = kubeconfig.read(self.folder / name)
-            client = connection.client(random=self.random, user_agent=f"cybernetes-{name}")
+            client = connection.client(random=self.random, user_agent=agent)
         except kubeconfig.KubeconfigError as error:
             raise StartFailure(str(error)) from error
         process.at_the_end(client.close)
@@ -107,7 +111,7 @@ class Node:
 
     async def _start_parts(self, process: Process) -> None:
         without = self.options.without
-        proxy_client = self.client("proxy.kubeconfig", process)
+        proxy_client = self.client("proxy.kubeconfig", "kube-proxy", process)
         informers = self.informers(proxy_client, process)
         if "proxy" not in without:
             await self._start_proxy(process, informers)
@@ -124,7 +128,9 @@ class Node:
             informers,
             node_name=self.name,
             service_cidrs=self.options.service_cidr.split(","),
+            cluster_cidrs=self.options.pod_cidr.split(","),
             interface=self.proxy_interface,
+            mode=self.options.proxy_mode,
             on_failure=process.failed,
         )
         await process.start(proxy)
@@ -134,7 +140,7 @@ class Node:
         from cybernetes.services.kubelet.kubelet import Kubelet
 
         kubelet = Kubelet(
-            self.client("kubeconfig", process),
+            self.client("kubeconfig", "kubelet", process),
             self.clock,
             self.random,
             node_name=self.name,
@@ -155,7 +161,7 @@ class Node:
     async def _start_dns(self, process: Process) -> None:
         from cybernetes.services.dns.server import DnsServer
 
-        client = self.client("dns.kubeconfig", process)
+        client = self.client("dns.kubeconfig", "dns", process)
         informers = self.informers(client, process)
         server = DnsServer(
             informers,
@@ -188,6 +194,7 @@ class Node:
         finally:
             await runtime.stop()
             await self.network.remove()
+            await nftables.take_down(self.proxy_interface)
             Cgroups(self.cgroup_parent).destroy()
             for point in mounts_below(self.folder):
                 unmount(point)
