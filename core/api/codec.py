@@ -61,6 +61,8 @@ def decode(data: bytes, content_type: str = JSON, expected_kind: str = "object")
 
 def check(resource: Resource, obj: Object, raw: bytes = b"", field_validation: str = "") -> list[str]:
     """Hold an object against the type of its resource: see ``check_type``."""
+    if resource.custom is not None:
+        return resource.custom.check(obj, raw, field_validation)
     return check_type(resource.type_name, resource.gvk, obj, raw, field_validation)
 
 
@@ -99,6 +101,16 @@ def _forgets_managers(obj: Object) -> bool:
 def has_repeated(obj: Object, raw: bytes) -> bool:
     """Whether ``raw``, from which ``obj`` was decoded and not changed since, names a field twice (or is not JSON)."""
     return bool(raw) and (not _IS_JSON.match(raw) or count_colons(raw) != count_entries(obj))
+
+
+def is_json(raw: bytes) -> bool:
+    """Whether a text is read as JSON; else it is YAML."""
+    return _IS_JSON.match(raw) is not None
+
+
+def repeated_in_yaml(raw: bytes) -> list[str]:
+    """What the YAML reader says of keys that a text names twice, one line each."""
+    return yamlreader.read(raw)[1]
 
 
 def inspect(type_name: str, obj: Object, repeating: bytes = b"") -> list[str]:

@@ -110,7 +110,8 @@ def storage_version_hash(resource: Resource) -> str:
     if not resource.is_stored:
         return ""
     stored = resource.storage_gvr
-    text = f"{stored.group}/{stored.version}/{resource.kind}"
+    version = stored.version if resource.custom is None else resource.custom.storage_version
+    text = f"{stored.group}/{version}/{resource.kind}"
     return base64.b64encode(hashlib.sha256(text.encode()).digest()[:8]).decode()
 
 

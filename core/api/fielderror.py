@@ -55,11 +55,12 @@ def forbidden(path: str, detail: str) -> FieldError:
 
 
 def too_long(path: str, max_length: int) -> FieldError:
-    return FieldError("FieldValueTooLong", path, f"Too long: may not be more than {max_length} bytes")
+    return FieldError("FieldValueTooLong", path, f"Too long: may not be more than {max_length} byte{_s(max_length)}")
 
 
 def too_many(path: str, actual: int, max_items: int) -> FieldError:
-    return FieldError("FieldValueTooMany", path, f"Too many: {actual}: must have at most {max_items} items")
+    text = f"Too many: {actual}: must have at most {max_items} item{_s(max_items)}"
+    return FieldError("FieldValueTooMany", path, text)
 
 
 def internal_error(path: str, detail: str) -> FieldError:
@@ -69,6 +70,10 @@ def internal_error(path: str, detail: str) -> FieldError:
 def as_api_error(group: str, kind: str, name: str, errors: Sequence[FieldError]) -> ApiError:
     """The 422 that carries all of them."""
     return invalid(group, kind, name, [Cause(error.reason, error.message, error.path) for error in errors])
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
 
 
 def _shown(value: Any) -> str:

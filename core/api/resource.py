@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cybernetes.core.api.fielderror import FieldError
 from cybernetes.core.clock import Clock, Random
 from cybernetes.core.objects import Gvk, Gvr, Object
+
+if TYPE_CHECKING:
+    from cybernetes.core.api.custom.kind import Custom
 
 #: The verbs of an ordinary resource, in discovery's order.
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -125,6 +128,10 @@ class Resource:
     is_stored: bool = True
     #: True for custom resources: items of their lists keep apiVersion and kind.
     is_custom: bool = False
+    #: What a custom resource is decoded, defaulted, shown and converted by.
+    custom: Custom | None = None
+    #: The kind of its lists, when that is not the kind with List behind it.
+    own_list_kind: str = ""
 
     @property
     def gvk(self) -> Gvk:
@@ -132,7 +139,7 @@ class Resource:
 
     @property
     def list_kind(self) -> str:
-        return self.kind + "List"
+        return self.own_list_kind or self.kind + "List"
 
     @property
     def storage_gvr(self) -> Gvr:

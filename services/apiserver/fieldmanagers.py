@@ -99,7 +99,7 @@ class FieldManagers:
             resource.gvk,
             own,
             version_of,
-            empty=schema.load().type(resource.type_name).zero,
+            empty={} if resource.custom is not None else schema.load().type(resource.type_name).zero,
             subresource=subresource,
             schema_may_change=resource.is_custom,
         )
@@ -109,18 +109,24 @@ class FieldManagers:
         found = self._resource(resource, api_version)
         if found is None:
             return None
-        type_ = merge_type(schema.load().type(found.type_name))
+        custom = found.custom
+        type_ = custom.merge_type if custom is not None else merge_type(schema.load().type(found.type_name))
         return Version(api_version, type_, filter_of(found, subresource), self._converter(resource, found))
 
     def _resource(self, resource: Resource, api_version: str) -> Resource | None:
         group, _, version = api_version.rpartition("/")
         found = self._registry.get(Gvr(group, version, resource.gvr.resource))
-        return found if found is not None and found.storage_gvr == resource.storage_gvr else None
+        if found is None or (not found.is_custom and found.storage_gvr != resource.storage_gvr):
+            return None
+        return found
 
     def _converter(self, resource: Resource, target: Resource) -> Callable[[Object, str], Object]:
         def convert(obj: Object, api_version: str) -> Object:
             source = self._resource(resource, api_version)
             stored = clone(obj)
+            if target.custom is not None:
+                stored["apiVersion"] = target.custom.api_version
+                target.custom.coerce(stored)
             if source is not None and source.to_storage is not None:
                 stored = source.to_storage(stored)
             return stored if target.from_storage is None else target.from_storage(stored)

@@ -47,6 +47,8 @@ def printer_for(resource: Resource, subresource: str = "") -> Printer:
     """How objects of ``resource`` are shown, or of its ``subresource``."""
     if subresource == "scale":
         return workloads.SCALE
+    if resource.custom is not None:
+        return resource.custom.printer
     return _PRINTERS.get((resource.gvr.group, resource.gvr.resource), _PLAIN)
 
 
