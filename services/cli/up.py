@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cybernetes.core.clock import SystemClock
+from cybernetes.core.store.etcd import address as etcd_address
 from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
 from cybernetes.services.cli.down import clean
 from cybernetes.services.cli.failure import CommandError, UsageError
@@ -46,6 +47,11 @@ def decide(given: argparse.Namespace) -> ClusterOptions:
                 raise UsageError(f"{option}: {error}") from None
     if given.storage and not given.storage.startswith(("unix:", "etcd:")):
         raise UsageError(f"--storage {given.storage}: a store is etcd://HOST:PORT,… or unix:///path/of/a/socket")
+    if given.storage.startswith("etcd:"):
+        try:
+            etcd_address.parse(given.storage)
+        except ValueError as error:
+            raise UsageError(f"--storage {error}") from None
     if given.apiserver_workers < 1:
         raise UsageError("--apiserver-workers: there is at least one API server")
     if given.nodes < 0:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cybernetes.core.auth.certificates import Authority
 from cybernetes.core.clock import Random, SystemClock
 from cybernetes.core.store.etcd.address import parse
 from cybernetes.core.store.etcd.lost import resolve
@@ -95,6 +96,30 @@ async def test_a_dead_etcd_is_unavailable_and_nothing_was_written(etcd: Etcd) ->
     with pytest.raises(Unavailable):
         await store.current_revision()
     await store.close()
+
+
+async def test_tls_with_client_certificates(tmp_path: Path) -> None:
+    authority = Authority.create("etcd", SystemClock(), Random(1))
+    pair = authority.issue_both("member", (), ["localhost"], ["127.0.0.1"])
+    files = tuple(tmp_path / name for name in ("ca", "cert", "key"))
+    for file, content in zip(files, (authority.certificate, pair.certificate, pair.key), strict=True):
+        file.write_bytes(content)
+    etcd = Etcd(tmp_path, tls=files)
+    etcd.start()
+    try:
+        store = EtcdStore(parse(etcd.url), random=Random(1))
+        assert (await store.put(b"a", b"1", expected_revision=0)).mod_revision == 2
+        await store.close()
+        for url in (etcd.url.partition("&")[0], etcd.url.partition("?")[0]):  # without a certificate, without TLS
+            stranger = EtcdStore(parse(url), random=Random(1), timeout_s=0.5)
+            with pytest.raises(Unavailable):
+                await stranger.get(b"a")
+            await stranger.close()
+        missing = EtcdStore(parse(f"{etcd.url}.missing"), random=Random(1))
+        with pytest.raises(Unavailable, match="cannot be read"):
+            await missing.get(b"a")
+    finally:
+        etcd.kill()
 
 
 async def test_another_member_answers(etcd: Etcd) -> None:
