@@ -194,7 +194,7 @@ class Node:
         finally:
             await runtime.stop()
             await self.network.remove()
-            await nftables.take_down(self.proxy_interface)
+            await asyncio.to_thread(nftables.take_down, self.proxy_interface)
             Cgroups(self.cgroup_parent).destroy()
             for point in mounts_below(self.folder):
                 unmount(point)

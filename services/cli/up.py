@@ -6,6 +6,7 @@ import argparse
 import errno
 import ipaddress
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Callable
@@ -60,6 +61,8 @@ def decide(given: argparse.Namespace) -> ClusterOptions:
         raise UsageError(f"--port: {given.port} is not a port (0 to 65535)")
     if given.simulation and not Path(given.simulation).is_file():
         raise UsageError(f"--simulation: there is no file {given.simulation}")
+    if given.proxy_mode == "nftables" and shutil.which("nft") is None:
+        raise UsageError("--proxy-mode nftables: there is no nft command: install nftables or leave the option out")
     runtime = _runtime(given.runtime)
     if runtime != "simulated" and given.nodes > 1:
         raise UsageError(f"--nodes {given.nodes}: one real node is run here; more of them need --runtime simulated")
