@@ -16,15 +16,16 @@ import logging
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cybernetes import KUBERNETES_VERSION
 from cybernetes.core.client.events import EventRecorder
 from cybernetes.core.client.informer import Informer
 from cybernetes.core.client.interface import Client
 from cybernetes.core.clock import Clock, Random
+from cybernetes.core.kubelet import spec
 from cybernetes.core.kubelet.node import NodeFacts, Pressure
-from cybernetes.core.objects import PODS, SERVICES
+from cybernetes.core.objects import PODS, SERVICES, Object
 from cybernetes.services.common.component import Tasks
 from cybernetes.services.kubelet.backend import KubeletBackend
 from cybernetes.services.kubelet.checks import Checks
@@ -48,13 +49,17 @@ from cybernetes.services.kubelet.statuses import StatusManager
 from cybernetes.services.kubelet.tokens import TokenSource
 from cybernetes.services.kubelet.volumes.manager import VolumeManager
 
+if TYPE_CHECKING:
+    from cybernetes.services.kubelet.staticpods import MirrorPods, StaticPods
+
 log = logging.getLogger(__name__)
 
 
 class Kubelet:
     """``root`` holds pods' volumes, ``logs`` their logs. ``tls`` is the server's context, with the cluster's CA as
     client CA; without, the server has no TLS and asks nobody who they are (tests). ``kubelet_port`` 0 takes a free
-    one. ``services`` may be an informer that the process has anyway; else one is made.
+    one. ``services`` may be an informer that the process has anyway; else one is made. ``manifests`` is the folder of
+    static pods, None for none.
     """
 
     name = "kubelet"
@@ -81,6 +86,7 @@ class Kubelet:
         max_pods: int = 110,
         reserved: Mapping[str, str] | None = None,
         services: Informer | None = None,
+        manifests: Path | None = None,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
         self.node_name = node_name
@@ -160,7 +166,15 @@ class Kubelet:
             view,
             lambda: self.node.node,
             clock,
+            self._pod_forgotten,
         )
+        self._mirrors: MirrorPods | None = None
+        self._static_pods: StaticPods | None = None
+        if manifests is not None:
+            from cybernetes.services.kubelet.staticpods import MirrorPods, StaticPods  # brings the API's schema
+
+            self._mirrors = MirrorPods(client, clock, self.statuses, lambda: self.node.node)
+            self._static_pods = StaticPods(manifests, node_name, clock, self._static_added, self.pods.on_delete)
         self.backend = KubeletBackend(runtime, observer, self.pods, directories, self.node, clock)
         self.server = KubeletServer(
             self.backend,
@@ -186,9 +200,13 @@ class Kubelet:
         await self.node.start()
         if self._own_services:
             self._services.start()
-        self._pods_informer.add_handler(self.pods.on_add, self.pods.on_update, self.pods.on_delete)
+        if self._static_pods is not None:
+            await self._static_pods.start()
+        self._pods_informer.add_handler(self._pod_added, self._pod_updated, self._pod_deleted)
         self._pods_informer.start()
         await self._pods_informer.wait_synced()
+        if self._mirrors is not None:
+            self._mirrors.knows_all()
         self._tasks.spawn(self._follow_runtime(), "runtime events")
         await self.pods.start()
 
@@ -197,6 +215,9 @@ class Kubelet:
         await self.server.stop()
         await self._tasks.cancel()
         await self._pods_informer.stop()
+        if self._static_pods is not None and self._mirrors is not None:
+            await self._static_pods.stop()
+            await self._mirrors.stop()
         await self.node.stop()
         await self.pods.stop()
         await self._probes.stop()
@@ -209,6 +230,35 @@ class Kubelet:
         await self._recorder.stop()
         await self._checks.stop()
         await self._runtime.stop()
+
+    # Pods from the API: mirrors of static pods are only looked at.
+
+    def _pod_added(self, pod: Object) -> None:
+        if not spec.is_mirror(pod):
+            self.pods.on_add(pod)
+        elif self._mirrors is not None:
+            self._mirrors.on_add(pod)
+
+    def _pod_updated(self, old: Object, pod: Object) -> None:
+        if not spec.is_mirror(pod):
+            self.pods.on_update(old, pod)
+        elif self._mirrors is not None:
+            self._mirrors.on_update(old, pod)
+
+    def _pod_deleted(self, pod: Object) -> None:
+        if not spec.is_mirror(pod):
+            self.pods.on_delete(pod)
+        elif self._mirrors is not None:
+            self._mirrors.on_delete(pod)
+
+    def _static_added(self, pod: Object) -> None:
+        self.pods.on_add(pod)
+        if self._mirrors is not None:
+            self._mirrors.static_added(pod)
+
+    def _pod_forgotten(self, pod: Object) -> None:
+        if self._mirrors is not None and spec.is_static(pod):
+            self._mirrors.static_ended(pod)
 
     async def _follow_runtime(self) -> None:
         async for event in self._runtime.events():

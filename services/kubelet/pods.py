@@ -41,7 +41,7 @@ ORPHAN_GRACE_S = 1.0
 
 
 class PodManager:
-    """``node`` gives the Node object that pods are admitted by."""
+    """``node`` gives the Node object that pods are admitted by; ``forgotten`` is told of pods that left nothing."""
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class PodManager:
         node_view: NodeView,
         node: Callable[[], Object],
         clock: Clock,
+        forgotten: Callable[[Object], None] | None = None,
     ) -> None:
         self._runtime = runtime
         self._worker = worker
@@ -70,6 +71,7 @@ class PodManager:
         self._node_view = node_view
         self._node = node
         self._clock = clock
+        self._forgotten = forgotten
         self._records: dict[str, PodRecord] = {}
         self._mount_tries: dict[str, int] = {}
         self._lookers: dict[str, list[asyncio.Future[None]]] = {}
@@ -254,6 +256,8 @@ class PodManager:
 
     async def _step(self, record: PodRecord) -> None:
         pod = record.pod
+        if spec.is_static(pod) and self._is_name_taken(record):
+            return
         observed = await self._worker.observe(record)
         status = self._worker.make_status(record, observed)
         self._statuses.set(pod, status, may_run=True)
@@ -282,6 +286,11 @@ class PodManager:
             record.note_end()
         elif retry_s is not None:
             self._workers.add_after(record.uid, retry_s)
+
+    def _is_name_taken(self, record: PodRecord) -> bool:
+        """Whether an earlier static pod of the same name is still being taken down; woken when it is gone."""
+        name = _full_name(record.pod)
+        return any(other is not record and other.is_gone and _full_name(other.pod) == name for other in self.records())
 
     def _tell_mount_errors(self, record: PodRecord, errors: Mapping[str, str]) -> None:
         for name, message in errors.items():
@@ -337,6 +346,12 @@ class PodManager:
         if self._records.get(record.uid) is record:
             del self._records[record.uid]
         self._tell_lookers(record.uid)
+        if self._forgotten is not None:
+            self._forgotten(record.pod)
+        if spec.is_static(record.pod):
+            for other in self._records.values():  # its successor may have waited for the name
+                if _full_name(other.pod) == _full_name(record.pod):
+                    self._workers.add(other.uid)
 
     async def _remove_orphan(self, uid: str) -> None:
         """Stop and remove what no pod of the API stands behind."""
@@ -362,3 +377,7 @@ class PodManager:
         remove_tree(self._directories.pod(uid))
         for folder in self._directories.pods_on_disk().get(uid, ()):
             remove_tree(folder)
+
+
+def _full_name(pod: Object) -> tuple[str, str]:
+    return pod["metadata"].get("namespace", ""), pod["metadata"]["name"]

@@ -4,6 +4,8 @@ A status that changes while one is being written is written after it, once. What
 or from the answer to the last write, whichever is newer, so nothing is read before a write; the pod's uid in the patch
 makes the API refuse it for another pod of the same name.
 
+The status of a static pod is written to its mirror, as soon as there is one (``bind``).
+
 When a pod that is being deleted has ended for good (``finish``), and the API shows its terminal phase, it is deleted
 with grace 0 and its uid as precondition: only then is it gone from the API.
 """
@@ -46,6 +48,8 @@ class StatusManager:
         self._clock = clock
         self._written = written
         self._entries: dict[str, _Entry] = {}
+        #: uid of a static pod -> its mirror.
+        self._mirrors: dict[str, Object] = {}
         self._workers = KeyedWorkers("pod status", clock, self._process, limit=WRITES_AT_ONCE_MAX, max_s=10.0)
 
     @property
@@ -65,6 +69,20 @@ class StatusManager:
             if entry.status:
                 self._workers.add(uid_of(pod))
 
+    def bind(self, static_uid: str, mirror: Object) -> None:
+        """The API shows the static pod as ``mirror``: that is where its status belongs."""
+        self._mirrors[static_uid] = mirror
+        entry = self._entries.get(static_uid)
+        if entry is None:
+            return
+        is_same = uid_of(entry.api) == uid_of(mirror)
+        if not is_same or resource_version_of(mirror) > resource_version_of(entry.api):
+            entry.api = mirror
+            self._workers.add(static_uid)
+
+    def unbind(self, static_uid: str) -> None:
+        self._mirrors.pop(static_uid, None)
+
     def get(self, pod: Object) -> Object:
         """The status that was made last, or the API's."""
         entry = self._entries.get(uid_of(pod))
@@ -75,7 +93,7 @@ class StatusManager:
         uid = uid_of(pod)
         entry = self._entries.get(uid)
         if entry is None:
-            entry = self._entries[uid] = _Entry(pod)
+            entry = self._entries[uid] = _Entry(self._mirrors.get(uid, pod))
         if entry.is_finished or (entry.status == status and entry.may_run == may_run):
             return
         entry.status = status
@@ -103,6 +121,8 @@ class StatusManager:
         if entry is None:
             return
         pod = entry.api
+        if spec.is_static(pod) and not spec.is_mirror(pod):
+            return  # until it has a mirror
         now = self._clock.now()
         wanted = to_publish(pod, entry.status, may_run=entry.may_run, now=now)
         changes = patch(pod.get("status") or {}, wanted)
