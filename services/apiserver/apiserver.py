@@ -85,12 +85,14 @@ class Listener:
     """An address to listen on; port 0 is one of the system's choice. Without ``tls`` it is plain HTTP.
 
     ``is_shared``: other processes of this user listen there too, and the system spreads connections over them.
+    ``is_early``: the address may come to this host only later.
     """
 
     host: str
     port: int
     tls: Tls | None = None
     is_shared: bool = False
+    is_early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,13 @@ class ApiServer:
         for listener in self._listeners:
             context = listener.tls.context() if listener.tls is not None else None
             self.ports.append(
-                await self.http.listen(listener.host, listener.port, context, is_shared=listener.is_shared)
+                await self.http.listen(
+                    listener.host,
+                    listener.port,
+                    context,
+                    is_shared=listener.is_shared,
+                    is_early=listener.is_early,
+                )
             )
         self._is_started = True
         if self.config.service_cidrs and self.config.advertise_address and self.config.is_published:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import logging
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 #: A pipelining client is read no further than this while its request is answered.
 _AHEAD_BYTES_MAX = 256 * 1024
+#: Of linux/in.h and linux/in6.h: bind to an address that is not there yet.
+_IP_FREEBIND = 15
+_IPV6_FREEBIND = 78
 #: Above this, ``drain`` waits; watchers are dropped at a bound of their own.
 WRITE_BUFFER_BYTES_HIGH = 512 * 1024
 
@@ -327,22 +331,39 @@ class HttpServer:
         self._listeners: list[asyncio.Server] = []
         self._emptied: asyncio.Future[None] | None = None  # while stopping: done when the last connection is lost
 
-    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None, *, is_shared: bool = False) -> int:
+    async def listen(
+        self, host: str, port: int, tls: ssl.SSLContext | None, *, is_shared: bool = False, is_early: bool = False
+    ) -> int:
         """Accept connections; returns the port, of the system's choice when ``port`` is 0. Raises OSError.
 
         ``is_shared``: other processes may listen on the same port and get their part of the connections.
+        ``is_early``: this host may get the address only later, as that of a bridge that is not made yet.
         """
         self.loop = asyncio.get_running_loop()
-        listener = await self.loop.create_server(
-            lambda: Connection(self),
-            host,
-            port,
-            ssl=tls,
-            backlog=1024,
-            reuse_address=True,
-            reuse_port=is_shared,
-            ssl_handshake_timeout=self.limits.handshake_timeout_s if tls is not None else None,
-        )
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if is_shared:
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if is_early:
+                level, option = (
+                    (socket.IPPROTO_IPV6, _IPV6_FREEBIND) if ":" in host else (socket.IPPROTO_IP, _IP_FREEBIND)
+                )
+                listening.setsockopt(level, option, 1)
+            if family == socket.AF_INET6:
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listening.bind((host, port))
+            listener = await self.loop.create_server(
+                lambda: Connection(self),
+                sock=listening,
+                ssl=tls,
+                backlog=1024,
+                ssl_handshake_timeout=self.limits.handshake_timeout_s if tls is not None else None,
+            )
+        except BaseException:
+            listening.close()
+            raise
         self._listeners.append(listener)
         bound: int = listener.sockets[0].getsockname()[1]
         return bound

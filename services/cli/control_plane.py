@@ -100,7 +100,13 @@ class ControlPlane:
             self.clock,
             self.random,
             listeners=[
-                Listener(host, options.port, tls, is_shared=options.apiserver_workers > 1)
+                Listener(
+                    host,
+                    options.port,
+                    tls,
+                    is_shared=options.apiserver_workers > 1,
+                    is_early=host != options.bind_address,
+                )
                 for host in dict.fromkeys(hosts)
             ],
             config=Config(
