@@ -1,7 +1,8 @@
 """The contract of the store. Its semantics are etcd's (v3 API guarantees), its operations what Kubernetes needs.
 
 1. There is one revision for the whole store: an int64 that every successful write raises by one. A batch of writes
-   takes one revision each, in order, though they share one fsync.
+   takes one revision each, in order, though they share one fsync. (On etcd, whose transactions have one revision each,
+   a batch is as many transactions: in order for each key only, and seen one by one.)
 2. A write that has been acknowledged is on disk, and every read that starts afterwards sees it.
 3. A watch delivers every event after its revision, in revision order, each once. A delivered batch never splits what
    one commit made visible.
