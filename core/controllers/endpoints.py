@@ -58,7 +58,11 @@ class Endpoints:
     name = "endpoints-controller"
     service_account = "endpoint-controller"
     workers = 5
-    watches = (Watch(SERVICES, own_key), Watch(PODS, keys_of_pod), Watch(ENDPOINTS, _keys_of_endpoints))
+    watches = (
+        Watch(SERVICES, own_key),
+        Watch(PODS, keys_of_pod),
+        Watch(ENDPOINTS, _keys_of_endpoints, ignores_own=True),
+    )
 
     def reconcile(self, key: str, view: View, now: float) -> Steps:
         namespace, name = split_key(key)

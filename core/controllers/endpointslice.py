@@ -74,7 +74,7 @@ class EndpointSlices:
         self.watches = (
             Watch(SERVICES, own_key),
             Watch(PODS, keys_of_pod),
-            Watch(ENDPOINT_SLICES, _keys_of_slice),
+            Watch(ENDPOINT_SLICES, _keys_of_slice, ignores_own=True),
             Watch(NODES, self._keys_of_node),
         )
 

@@ -59,7 +59,11 @@ class EndpointSliceMirroring:
     name = "endpointslice-mirroring-controller"
     service_account = "endpointslicemirroring-controller"
     workers = 5
-    watches = (Watch(ENDPOINTS, _keys_of_endpoints), Watch(SERVICES, own_key), Watch(ENDPOINT_SLICES, _keys_of_slice))
+    watches = (
+        Watch(ENDPOINTS, _keys_of_endpoints),
+        Watch(SERVICES, own_key),
+        Watch(ENDPOINT_SLICES, _keys_of_slice, ignores_own=True),
+    )
 
     def __init__(self, addresses_max: int = 1000) -> None:
         self._addresses_max = addresses_max

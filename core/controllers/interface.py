@@ -181,6 +181,8 @@ class Watch:
     keys_of: KeysOf | None = None
     #: True: nothing but names, owners, finalizers and deletion is read; every resource can be watched like that.
     metadata_only: bool = False
+    #: True: what this controller wrote itself is no change to look at: its every write is the whole answer.
+    ignores_own: bool = False
 
 
 class Controller(Protocol):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from cybernetes.core.clock import format_time
@@ -87,19 +88,21 @@ def is_endpoint(pod: Object, *, with_terminating: bool) -> bool:
     return has_address and not is_terminal(pod) and (with_terminating or not is_deleting(pod))
 
 
+@lru_cache(maxsize=1 << 16)
+def _canonical(text: str) -> tuple[bool, str] | None:
+    """(is IPv6, canonical text); None for what is no address. Pods of many Services are read again and again."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return address.version == 6, str(address)
+
+
 def addresses_of(pod: Object, *, is_ipv6: bool) -> list[str]:
     """A pod's addresses of one family, in canonical form."""
     status = pod.get("status") or {}
     texts = [entry.get("ip", "") for entry in status.get("podIPs") or ()] or [status.get("podIP", "")]
-    found = []
-    for text in texts:
-        try:
-            address = ipaddress.ip_address(text)
-        except ValueError:
-            continue
-        if (address.version == 6) == is_ipv6:
-            found.append(str(address))
-    return found
+    return [found[1] for found in map(_canonical, texts) if found is not None and found[0] == is_ipv6]
 
 
 def has_own_hostname(pod: Object, service: Object) -> bool:

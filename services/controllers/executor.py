@@ -37,6 +37,7 @@ from cybernetes.core.controllers.interface import (
 from cybernetes.core.errors import ApiError, is_already_exists, is_conflict, is_not_found
 from cybernetes.core.objects import Gvr, Object, controller_of, is_deleting, uid_of
 from cybernetes.services.controllers.directories import erase
+from cybernetes.services.controllers.ownwrites import OwnWrites
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Executor:
         host_path_root: str = "",
     ) -> None:
         self.writes = 0
+        self.own = OwnWrites(requeue)
         #: key -> (gvr, namespace, name) of writes whose outcome is not known.
         self.doubts: dict[str, list[tuple[Gvr, str, str]]] = {}
         #: key -> the object on which a write was refused because the view was behind.
@@ -116,10 +118,20 @@ class Executor:
                 )
             case Create():
                 return await self._create(key, action)
-            case Update() | Patch():
-                return await self._change(key, action)
+            case Update():
+                metadata = action.obj["metadata"]
+                target = (action.gvr, metadata.get("namespace", ""), metadata["name"])
+                with self.own.writing(key, *target) as flight:
+                    flight.answer = await self._change(key, action, target)
+                    return flight.answer
+            case Patch():
+                target = (action.gvr, action.namespace, action.name)
+                with self.own.writing(key, *target) as flight:
+                    flight.answer = await self._change(key, action, target)
+                    return flight.answer
             case Delete():
-                return await self._delete(key, action)
+                with self.own.writing(key, action.gvr, action.namespace, action.name, is_deletion=True):
+                    return await self._delete(key, action)
             case DeleteCollection():
                 self.writes += 1
                 await self._client.delete_collection(
@@ -152,6 +164,11 @@ class Executor:
         if informer is not None:
             informer.absorb(obj)
 
+    def _absorb_deletion(self, gvr: Gvr, namespace: str, name: str, uid: str) -> None:
+        informer = self._informers.find(gvr)
+        if informer is not None and uid:
+            informer.absorb_deletion(namespace, name, uid)
+
     async def _create(self, key: str, action: Create) -> Object:
         obj = action.obj
         metadata = obj.get("metadata") or {}
@@ -162,15 +179,16 @@ class Executor:
                 name = metadata["generateName"] + self._random.name_suffix()
                 obj = {**obj, "metadata": {**metadata, "name": name}}
             names -= 1
+            name = action.name or (obj.get("metadata") or {}).get("name", "")
             try:
-                created = await self._create_once(key, action, obj)
+                with self.own.writing(key, action.gvr, action.namespace, name) as flight:
+                    flight.answer = created = await self._create_once(key, action, obj)
+                    if not action.subresource:
+                        self._absorb(action.gvr, created)
+                    return created
             except ApiError as error:
                 if not (is_already_exists(error) and names > 0):
                     raise
-            else:
-                if not action.subresource:
-                    self._absorb(action.gvr, created)
-                return created
 
     async def _create_once(self, key: str, action: Create, obj: Object) -> Object:
         """Create under one name, repeating what was not answered."""
@@ -197,13 +215,8 @@ class Executor:
                 raise
         raise AssertionError("the last try returns or raises")
 
-    async def _change(self, key: str, action: Update | Patch) -> Object:
+    async def _change(self, key: str, action: Update | Patch, target: tuple[Gvr, str, str]) -> Object:
         self.writes += 1
-        if isinstance(action, Update):
-            metadata = action.obj["metadata"]
-            target = (action.gvr, metadata.get("namespace", ""), metadata["name"])
-        else:
-            target = (action.gvr, action.namespace, action.name)
         try:
             if isinstance(action, Update):
                 changed = await self._client.update(action.gvr, action.obj, subresource=action.subresource)
@@ -229,7 +242,6 @@ class Executor:
 
     async def _delete(self, key: str, action: Delete) -> bool:
         self.writes += 1
-        informer = self._informers.find(action.gvr)
         try:
             answer = await self._client.delete(
                 action.gvr,
@@ -246,17 +258,14 @@ class Executor:
             if is_conflict(error) and await self._is_there(action):
                 self.stale[key] = (action.gvr, action.namespace, action.name)
                 raise
-            if informer is not None and action.uid:
-                informer.absorb_deletion(action.namespace, action.name, action.uid)
+            self._absorb_deletion(action.gvr, action.namespace, action.name, action.uid)
             return False
-        if informer is not None:
-            if answer.get("kind") == "Status" or not is_deleting(answer):
-                details = answer.get("details") or {}
-                uid = action.uid or details.get("uid", "") or answer.get("metadata", {}).get("uid", "")
-                if uid:
-                    informer.absorb_deletion(action.namespace, action.name, uid)
-            else:
-                informer.absorb(answer)
+        if answer.get("kind") == "Status" or not is_deleting(answer):
+            details = answer.get("details") or {}
+            uid = action.uid or details.get("uid", "") or answer.get("metadata", {}).get("uid", "")
+            self._absorb_deletion(action.gvr, action.namespace, action.name, uid)
+        else:
+            self._absorb(action.gvr, answer)
         return True
 
     async def _is_there(self, action: Delete) -> bool:

@@ -83,6 +83,8 @@ class Runner:
             return
 
         def changed(old: Object | None, new: Object | None) -> None:
+            if watch.ignores_own and self._executor is not None and self._executor.own.covers(watch.gvr, old, new):
+                return
             self.add(keys_of(old, new, self._view))
 
         informer = self._view.prepare(watch)

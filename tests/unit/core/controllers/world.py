@@ -68,6 +68,7 @@ class World:
         self.writes = []
         self.failures = {}
         self.reconciles = 0
+        self.acting = None
         self.makers = makers
         self.crash = lambda action: False
         #: Called before a write; raise ApiError or ConnectionError to refuse it.
@@ -96,7 +97,11 @@ class World:
     def changed(self, gvr, old, new):
         for controller in self.controllers:
             for watch in controller.watches:
-                if watch.gvr == gvr and watch.keys_of is not None:
+                if (
+                    watch.gvr == gvr
+                    and watch.keys_of is not None
+                    and not (watch.ignores_own and self.acting is controller)
+                ):
                     self.enqueue(controller, watch.keys_of(old, new, self))
         for observer in list(self.observers):
             observer(gvr, old, new)
@@ -116,6 +121,7 @@ class World:
         self.reconciles += 1
         actions = []
         try:
+            self.acting = controller
             self.play(controller.reconcile(key, self, self.now), actions, controller, key)
         except Crash:
             self.start_controllers()
@@ -124,6 +130,8 @@ class World:
             self.later(controller, key, min(1000.0, 0.005 * 2**count))
         else:
             self.failures.pop((controller.name, key), None)
+        finally:
+            self.acting = None
         return actions
 
     def play(self, steps, actions, controller=None, key=""):
