@@ -144,11 +144,11 @@ def keep_times(new: Object, old: Object) -> None:
     if len(entries) != len(before) or not is_later(entries, before) or not is_same_but_for_times(entries, before):
         return
     new["metadata"]["managedFields"] = before
-    if not _is_same(new, old):
+    if not is_unchanged(new, old):
         new["metadata"]["managedFields"] = entries
 
 
-def _is_same(new: Object, old: Object) -> bool:
+def is_unchanged(new: Object, old: Object) -> bool:
     """Whether the two differ in nothing but the resourceVersion."""
     metadata, before = dict(new["metadata"]), dict(old["metadata"])
     metadata.pop("resourceVersion", None)

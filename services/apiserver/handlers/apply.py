@@ -44,6 +44,8 @@ async def apply(backend: Backend, call: Call) -> Item:
     def made(live: Object | None) -> Object:
         obj = backend.fields.applied(call, config, live, force)
         report_repeated(call, repeated, validation)
+        if not (config.get("metadata") or {}).get("resourceVersion"):
+            obj["metadata"].pop("resourceVersion", None)  # not the configuration's: the stored one went through
         return _checked(call, obj)
 
     for _ in range(_ATTEMPTS_MAX):

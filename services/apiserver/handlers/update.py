@@ -21,7 +21,7 @@ from cybernetes.services.apiserver import body, objectmeta
 from cybernetes.services.apiserver.admitting import Admission
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Call, Item
-from cybernetes.services.apiserver.fieldmanagers import keep_times
+from cybernetes.services.apiserver.fieldmanagers import is_unchanged, keep_times
 from cybernetes.services.apiserver.handlers.create import create_object
 from cybernetes.services.apiserver.storage import Current
 
@@ -118,7 +118,8 @@ async def modify(
             await _judge(call, home, new, old, rules, admission)
             value = codec.encode(new)
             is_done = objectmeta.is_done(old["metadata"], new["metadata"]) and not (hooks.holds and hooks.holds(new))
-            if call.is_dry_run or (value == current.value and not is_done):
+            is_same = value == current.value or (len(value) == len(current.value) and is_unchanged(new, old))
+            if call.is_dry_run or (is_same and not is_done):
                 return Item(resource, value=value, obj=new, revision=current.revision)
             if is_done:
                 await storage.delete(home, call.namespace, call.name, current.revision)

@@ -80,6 +80,8 @@ async def _apply_scale(backend: Backend, call: Call) -> Document:
         manager, now = manager_of(call), format_time(backend.clock.now())
         made = backend.fields.scale.apply(stored, config, manager, now, force=force)
         report_repeated(call, repeated, validation)
+        if not (config.get("metadata") or {}).get("resourceVersion"):
+            made["metadata"].pop("resourceVersion", None)
         return made
 
     return await _set(backend, call, applied, keeps_managers=True)
