@@ -9,7 +9,8 @@ What is on disk is told in ``layout``. The invariants:
 3. A failure that leaves doubt (an fsync that failed) makes the engine read its state again from the file before it goes
    on.
 
-Costs, values of 2.5 KB: a batch of 100 in 0.9 ms, 5 µs of CPU a write; a record of a range 2 µs, 4 when its page is not mapped.
+Costs, values of 2.5 KB: a batch of 100 in 0.9 ms, 5 µs of CPU a write; a record of a range 2 µs, 4 when its page is
+not mapped.
 """
 
 from __future__ import annotations
