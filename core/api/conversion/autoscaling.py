@@ -7,17 +7,19 @@ annotations metrics are in the old v1 form, and the behavior carries the capital
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 
+from cybernetes.core.api import schema, walk
 from cybernetes.core.objects import Object
 
 METRICS = "autoscaling.alpha.kubernetes.io/metrics"
 CURRENT_METRICS = "autoscaling.alpha.kubernetes.io/current-metrics"
 CONDITIONS = "autoscaling.alpha.kubernetes.io/conditions"
 BEHAVIOR = "autoscaling.alpha.kubernetes.io/behavior"
+_V2 = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler"
 _ROUND_TRIP = (
     METRICS,
     CURRENT_METRICS,
@@ -44,29 +46,26 @@ def to_v2(scaler: Object) -> Object:
     """A v1 object as v2. Annotations that do not parse are dropped, as upstream does."""
     spec, status = scaler.get("spec") or {}, scaler.get("status") or {}
     annotations = (scaler.get("metadata") or {}).get("annotations") or {}
-    metrics = [_source_to_v2(metric) for metric in _parsed(annotations, METRICS, list) or ()]
+    metrics = _read_list(annotations, METRICS, _source_to_v2, "Spec", "metrics") or []
     percent = spec.get("targetCPUUtilizationPercentage")
     if percent is not None or not metrics:
         metrics.append(_cpu(DEFAULT_CPU_UTILIZATION if percent is None else percent))
     new_spec = {key: spec[key] for key in ("scaleTargetRef", "minReplicas", "maxReplicas") if key in spec}
     new_spec["metrics"] = metrics
-    behavior = _parsed(annotations, BEHAVIOR, dict)
+    behavior = _fitting("Spec", "behavior", _renamed(_parsed(annotations, BEHAVIOR, dict), str.lower))
     if behavior:
-        new_spec["behavior"] = _renamed(behavior, str.lower)
+        new_spec["behavior"] = behavior
     new_status: Object = {
-        key: status[key]
-        for key in ("observedGeneration", "lastScaleTime", "currentReplicas", "desiredReplicas")
-        if key in status
+        key: status[key] for key in ("observedGeneration", "lastScaleTime", "currentReplicas") if status.get(key)
     }
+    new_status["desiredReplicas"] = status.get("desiredReplicas", 0)
     current: list[Object] | None = None
     if status.get("currentCPUUtilizationPercentage") is not None:
         used = {"averageUtilization": status["currentCPUUtilizationPercentage"]}
         current = [{"type": "Resource", "resource": {"name": "cpu", "current": used}}]
-    written = _parsed(annotations, CURRENT_METRICS, list)
-    if written is not None:
-        current = [_status_to_v2(metric) for metric in written]
-    new_status["currentMetrics"] = current
-    conditions = _parsed(annotations, CONDITIONS, list)
+    written = _read_list(annotations, CURRENT_METRICS, _status_to_v2, "Status", "currentMetrics")
+    new_status["currentMetrics"] = current if written is None else written
+    conditions = _read_list(annotations, CONDITIONS, lambda condition: condition, "Status", "conditions")
     if conditions:
         new_status["conditions"] = conditions
     return _assembled(scaler, "autoscaling/v2", {}, new_spec, new_status)
@@ -135,6 +134,34 @@ def _parsed(annotations: Mapping[str, str], key: str, expected: type) -> Any:
     return value if isinstance(value, expected) else None
 
 
+def _read_list(
+    annotations: Mapping[str, str], key: str, convert: Callable[[Any], Any], part: str, field: str
+) -> list[Object] | None:
+    """The converted elements of an annotation; None without one that fits."""
+    written = _parsed(annotations, key, list)
+    return None if written is None else _fitting(part, field, [convert(item) for item in written])
+
+
+def _fitting(part: str, field: str, value: Any) -> Any:
+    """The value in the form that a field of a v2 object keeps. None if it does not fit: clients write these texts."""
+    holder = {field: value}
+    try:
+        walk.normalize(schema.load().type(_V2 + part), holder)
+    except walk.DecodeError:
+        return None
+    return holder.get(field)
+
+
+def _source_of(metric: Any) -> tuple[str, Any]:
+    """What a metric in the old form is about: its field, and what is there. None for a source that cannot be one."""
+    if not isinstance(metric, dict):
+        return "", None
+    kind = metric.get("type", "")
+    field = _SOURCES.get(kind, "") if isinstance(kind, str) else ""
+    source = metric.get(field)
+    return field, {} if source is None else source if isinstance(source, dict) else None
+
+
 def _text(value: Any) -> str:
     return orjson.dumps(value).decode()
 
@@ -192,12 +219,11 @@ def _source_to_v1(metric: Object) -> Object:
     return old
 
 
-def _source_to_v2(metric: Any) -> Object:
-    metric = metric if isinstance(metric, dict) else {}
-    kind = metric.get("type", "")
-    field = _SOURCES.get(kind, "")
-    source = metric.get(field) or {}
-    new: Object = {"type": kind}
+def _source_to_v2(metric: Any) -> Any:
+    field, source = _source_of(metric)
+    if source is None:
+        return metric  # no v2 metric either
+    new: Object = {"type": metric.get("type", "")}
     if field in ("object", "pods", "external"):
         average = source.get("averageValue" if field == "object" else "targetAverageValue")
         value = source.get("targetValue")
@@ -261,12 +287,11 @@ def _status_to_v1(metric: Object) -> Object:
     return old
 
 
-def _status_to_v2(metric: Any) -> Object:
-    metric = metric if isinstance(metric, dict) else {}
-    kind = metric.get("type", "")
-    field = _SOURCES.get(kind, "")
-    source = metric.get(field) or {}
-    new: Object = {"type": kind}
+def _status_to_v2(metric: Any) -> Any:
+    field, source = _source_of(metric)
+    if source is None:
+        return metric  # no v2 metric either
+    new: Object = {"type": metric.get("type", "")}
     if field in ("object", "pods", "external"):
         average = source.get("averageValue" if field == "object" else "currentAverageValue")
         named = _present(

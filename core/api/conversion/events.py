@@ -35,6 +35,9 @@ def to_core(event: Object) -> Object:
     # What the core type always has and the other only when it is set, and the other way round.
     converted.setdefault("reportingInstance", "")
     converted.setdefault("reportingComponent", "")
+    series = converted.get("series")
+    if series and not series.get("count"):
+        converted["series"] = {key: value for key, value in series.items() if key != "count"}
     return converted
 
 
@@ -45,4 +48,6 @@ def from_core(event: Object) -> Object:
     for key in ("reportingController", "reportingInstance"):
         if converted.get(key) == "":
             del converted[key]
+    if converted.get("series") is not None:
+        converted["series"] = {"count": 0, **converted["series"]}
     return converted

@@ -1,4 +1,5 @@
 import orjson
+import pytest
 import samples
 from apiobjects import made
 
@@ -83,7 +84,34 @@ def test_what_an_old_client_cannot_say_travels_in_annotations():
     assert not (again["metadata"].get("annotations") or {})
 
 
-def test_annotations_that_are_broken_are_dropped():
-    broken = {**V1, "metadata": {"name": "h", "annotations": {"autoscaling.alpha.kubernetes.io/metrics": "{"}}}
-    kept = SCALERS.to_storage(broken)
+@pytest.mark.parametrize("text", ["{", "[]", "[5]", '["a"]', '[{"type":{}}]', '{"ScaleUp":5}', '{"scaleDown":[]}'])
+@pytest.mark.parametrize("name", ["metrics", "current-metrics", "conditions", "behavior"])
+def test_annotations_that_are_broken_are_dropped(name, text):
+    annotations = {f"autoscaling.alpha.kubernetes.io/{name}": text}
+    kept = SCALERS.to_storage({**V1, "metadata": {"name": "h", "annotations": annotations}})
     assert [metric["type"] for metric in kept["spec"]["metrics"]] == ["Resource"]
+    assert "behavior" not in kept["spec"]
+    assert kept["status"] == {"currentMetrics": None, "desiredReplicas": 0}
+
+
+@pytest.mark.parametrize("source", [5, "x", [], {"metricName": 5}, {"targetAverageValue": "much"}])
+def test_metrics_that_are_broken_are_dropped(source):
+    text = orjson.dumps([{"type": "Pods", "pods": source}]).decode()
+    kept = SCALERS.to_storage({**V1, "metadata": {"annotations": {"autoscaling.alpha.kubernetes.io/metrics": text}}})
+    assert [metric["type"] for metric in kept["spec"]["metrics"]] == ["Resource"]
+
+
+def test_an_annotation_may_name_what_is_not_known():
+    annotations = {"autoscaling.alpha.kubernetes.io/metrics": '[null,{"type":"Pods","pods":null},{"type":"New","a":1}]'}
+    kept = SCALERS.to_storage({**V1, "metadata": {"name": "h", "annotations": annotations}})
+    assert [metric["type"] for metric in kept["spec"]["metrics"]] == ["", "Pods", "New"]
+
+
+def test_zeros_go_and_come_back():
+    series = {"count": 0, "lastObservedTime": "2024-01-01T00:00:00.000000Z"}
+    kept = EVENTS.to_storage({**EVENT, "series": series})
+    assert "count" not in kept["series"]
+    assert EVENTS.from_storage(kept)["series"] == series
+    scaler = SCALERS.to_storage({**V1, "status": {"currentReplicas": 0, "desiredReplicas": 0}})
+    assert "currentReplicas" not in scaler["status"]
+    assert SCALERS.from_storage(scaler)["status"] == {"currentReplicas": 0, "desiredReplicas": 0}
