@@ -143,6 +143,11 @@ def all_restarting(pod: Object, observed: PodObservation, old_status: Object, ph
     return _condition(pod, kind, True, "RestartAllContainersStarted", message)
 
 
+def disruption_target(pod: Object, reason: str, message: str) -> Object:
+    """The pod is ended for a reason that is not its own (https://kep.k8s.io/3329)."""
+    return _condition(pod, "DisruptionTarget", True, reason, message)
+
+
 def pod_conditions(
     pod: Object, observed: PodObservation, old_status: Object, status: Object, phase: str
 ) -> list[Object]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from cybernetes.core.clock import format_time
 from cybernetes.core.kubelet import spec
 from cybernetes.core.kubelet.actions import should_restart_all
-from cybernetes.core.kubelet.conditions import OWNED, pod_conditions, stamp
+from cybernetes.core.kubelet.conditions import OWNED, disruption_target, pod_conditions, stamp
 from cybernetes.core.kubelet.containerstatus import StartFailure, container_statuses, mark_lost, shorten_messages
 from cybernetes.core.kubelet.observed import PodObservation
 from cybernetes.core.kubelet.phase import any_regular_started, pod_phase
@@ -79,7 +79,11 @@ def pod_status(
     _settle_phase(pod, status, old, phase, eviction)
     status["qosClass"] = (pod.get("status") or {}).get("qosClass") or qos_class(pod)
     _addresses(pod, observed, status, old, host_addresses)
-    status["conditions"] = pod_conditions(pod, observed, old, status, status["phase"])
+    conditions = pod_conditions(pod, observed, old, status, status["phase"])
+    if eviction is not None and eviction.disruption:
+        conditions = [condition for condition in conditions if condition["type"] != "DisruptionTarget"]
+        conditions.append(disruption_target(pod, eviction.disruption, eviction.message))
+    status["conditions"] = conditions
     stamp(status["conditions"], old.get("conditions") or (), now)
     status["startTime"] = old.get("startTime") or format_time(now)
     generation = pod["metadata"].get("generation")

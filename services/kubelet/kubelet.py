@@ -24,7 +24,8 @@ from cybernetes.core.client.informer import Informer
 from cybernetes.core.client.interface import Client
 from cybernetes.core.clock import Clock, Random
 from cybernetes.core.kubelet import spec
-from cybernetes.core.kubelet.node import NodeFacts, Pressure
+from cybernetes.core.kubelet.eviction import DEFAULT_THRESHOLDS, parse_thresholds
+from cybernetes.core.kubelet.node import NodeFacts
 from cybernetes.core.objects import PODS, SERVICES, Object
 from cybernetes.services.common.component import Tasks
 from cybernetes.services.kubelet.backend import KubeletBackend
@@ -32,6 +33,7 @@ from cybernetes.services.kubelet.checks import Checks
 from cybernetes.services.kubelet.directories import Directories
 from cybernetes.services.kubelet.images import ImagePuller
 from cybernetes.services.kubelet.killer import Killer
+from cybernetes.services.kubelet.logrotation import LogRotator
 from cybernetes.services.kubelet.machine import read_machine
 from cybernetes.services.kubelet.nodeagent import NodeAgent
 from cybernetes.services.kubelet.nodeview import KubeletNodeView
@@ -39,6 +41,7 @@ from cybernetes.services.kubelet.objectstore import ObjectStore
 from cybernetes.services.kubelet.observer import Observer
 from cybernetes.services.kubelet.pods import PodManager
 from cybernetes.services.kubelet.podworker import PodWorker
+from cybernetes.services.kubelet.pressure import PressureManager, Sensors
 from cybernetes.services.kubelet.probes import ProbeManager
 from cybernetes.services.kubelet.recorder import KubeletEvents
 from cybernetes.services.kubelet.runtimes.interface import Runtime, RuntimeFailure
@@ -59,7 +62,8 @@ class Kubelet:
     """``root`` holds pods' volumes, ``logs`` their logs. ``tls`` is the server's context, with the cluster's CA as
     client CA; without, the server has no TLS and asks nobody who they are (tests). ``kubelet_port`` 0 takes a free
     one. ``services`` may be an informer that the process has anyway; else one is made. ``manifests`` is the folder of
-    static pods, None for none.
+    static pods, None for none. ``eviction_hard`` are the thresholds below which pods have to go, as upstream writes
+    them; ``sensors`` read what is left of the machine.
     """
 
     name = "kubelet"
@@ -87,6 +91,8 @@ class Kubelet:
         reserved: Mapping[str, str] | None = None,
         services: Informer | None = None,
         manifests: Path | None = None,
+        eviction_hard: str = DEFAULT_THRESHOLDS,
+        sensors: Sensors | None = None,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
         self.node_name = node_name
@@ -167,6 +173,10 @@ class Kubelet:
             lambda: self.node.node,
             clock,
             self._pod_forgotten,
+            lambda: self._pressure.pressure,
+        )
+        self._pressure = PressureManager(
+            runtime, self.pods, directories, events, clock, sensors or Sensors(root), parse_thresholds(eviction_hard)
         )
         self._mirrors: MirrorPods | None = None
         self._static_pods: StaticPods | None = None
@@ -175,6 +185,7 @@ class Kubelet:
 
             self._mirrors = MirrorPods(client, clock, self.statuses, lambda: self.node.node)
             self._static_pods = StaticPods(manifests, node_name, clock, self._static_added, self.pods.on_delete)
+        self._rotator = LogRotator(runtime, directories, clock)
         self.backend = KubeletBackend(runtime, observer, self.pods, directories, self.node, clock)
         self.server = KubeletServer(
             self.backend,
@@ -276,6 +287,8 @@ class Kubelet:
             elif not status.network_ready:
                 not_ready = f"container runtime network not ready: {status.message}"
             found = await self._runtime.list_images()
+            await self._pressure.look()
+            await self._rotator.look(self.pods.records())
             images = [([*image.digests, *image.tags], image.size) for image in found]
             images.sort(key=lambda image: (-image[1], image[0]))
         except RuntimeFailure as error:
@@ -290,6 +303,6 @@ class Kubelet:
             max_pods=self._max_pods,
             reserved=self._reserved,
             images=[(names, size) for names, size in images if names],
-            pressure=Pressure(),
+            pressure=self._pressure.pressure,
             not_ready=not_ready,
         )

@@ -49,6 +49,10 @@ async def read_log(path: Path, options: LogOptions, ended: Callable[[], Awaitabl
             successor = await loop.run_in_executor(None, _successor, log, path)
             if successor is not None and watcher is not None:
                 if log is not None:
+                    # Nothing is written to the old file any more, but something may have been since it was read.
+                    while data := await loop.run_in_executor(None, log.read):
+                        if output := reader.feed(data):
+                            yield output
                     log.close()
                 log = successor
                 watcher.add(path, inotify.GROWING)

@@ -58,6 +58,10 @@ def memory_available() -> int:
     return _memory_info().get("MemAvailable", 0)
 
 
+def memory_total() -> int:
+    return _memory_info().get("MemTotal", 0)
+
+
 def read_machine(root: Path) -> Machine:
     """``root`` is where pods' volumes are: the file system that ephemeral storage is counted on."""
     memory = _memory_info()

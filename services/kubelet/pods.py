@@ -15,8 +15,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 from cybernetes.core.clock import Clock, parse_time
 from cybernetes.core.kubelet import spec
-from cybernetes.core.kubelet.admission import admit
+from cybernetes.core.kubelet.admission import Refusal, admit
+from cybernetes.core.kubelet.eviction import refusal as under_pressure
+from cybernetes.core.kubelet.node import NO_PRESSURE, Pressure
 from cybernetes.core.kubelet.podstatus import DEADLINE_EXCEEDED, Eviction, rejected
+from cybernetes.core.kubelet.qos import qos_class
 from cybernetes.core.objects import Object, is_deleting, uid_of
 from cybernetes.services.kubelet.directories import Directories
 from cybernetes.services.kubelet.keyed import KeyedWorkers
@@ -58,6 +61,7 @@ class PodManager:
         node: Callable[[], Object],
         clock: Clock,
         forgotten: Callable[[Object], None] | None = None,
+        pressure: Callable[[], Pressure] = lambda: NO_PRESSURE,
     ) -> None:
         self._runtime = runtime
         self._worker = worker
@@ -72,6 +76,7 @@ class PodManager:
         self._node = node
         self._clock = clock
         self._forgotten = forgotten
+        self._pressure = pressure
         self._records: dict[str, PodRecord] = {}
         self._mount_tries: dict[str, int] = {}
         self._lookers: dict[str, list[asyncio.Future[None]]] = {}
@@ -173,7 +178,8 @@ class PodManager:
         if was_started or is_deleting(pod) or spec.is_terminal_phase(status.get("phase")):
             return
         others = [other.pod for other in self._records.values() if other is not record and other.counts]
-        refusal = admit(pod, self._node(), others)
+        pressed = under_pressure(pod, self._pressure(), qos_class(pod))
+        refusal = Refusal("Evicted", pressed) if pressed else admit(pod, self._node(), others)
         if refusal is None:
             return
         record.is_rejected = True

@@ -183,9 +183,7 @@ class MirrorPods:
 
     async def _delete(self, mirror: Object) -> None:
         try:
-            await self._client.delete(
-                PODS, name_of(mirror), namespace_of(mirror), grace_period_s=0, uid=uid_of(mirror)
-            )
+            await self._client.delete(PODS, name_of(mirror), namespace_of(mirror), grace_period_s=0, uid=uid_of(mirror))
         except ApiError as error:
             if not is_not_found(error) and not is_conflict(error):
                 raise

@@ -16,6 +16,7 @@ from cybernetes.core.auth.keys import Key
 from cybernetes.core.auth.user import User
 from cybernetes.core.clock import Random
 from cybernetes.core.errors import ApiError
+from cybernetes.core.kubelet.eviction import Reading
 from cybernetes.core.objects import CONFIG_MAPS, EVENTS, NODES, PODS, SECRETS, SERVICE_ACCOUNTS, name_of
 from cybernetes.core.store.memory import MemoryStore
 from cybernetes.services.apiserver.apiserver import ApiServer, Config
@@ -49,6 +50,25 @@ class AtOnce(ThreadPoolExecutor):
         return future
 
 
+class Plenty:
+    """A machine with enough of everything, unless a test takes it away."""
+
+    def __init__(self):
+        self.readings = {}
+        self.give_back()
+
+    def give_back(self):
+        self.readings = {
+            "memory.available": Reading(8 << 30, 16 << 30),
+            "nodefs.available": Reading(50 << 30, 100 << 30),
+            "nodefs.inodesFree": Reading(500, 1000),
+            "pid.available": Reading(500, 1000),
+        }
+
+    def read(self):
+        return self.readings
+
+
 class World:
     """``async with World(tmp_path) as world``. ``execute`` and ``images`` are the runtime's."""
 
@@ -58,7 +78,7 @@ class World:
         self.random = Random(5)
         self.runtime = SimulatedRuntime(self.clock, self.random, execute=execute, images=images)
         self.client_of = client_of
-        self.options = options
+        self.options = {"sensors": Plenty(), **options}
         self.failures: list[BaseException] = []
 
     async def __aenter__(self):

@@ -343,6 +343,29 @@ async def test_output_is_logged_by_line_and_stream(real, eventually):
         assert LogReader(LogOptions(stream=stream)).feed(real.log().encode()) == text
 
 
+async def test_a_renamed_log_is_followed_by_a_new_one(real, eventually):
+    container_id = await real.run("echo up; while read line; do echo $line; done", stdin=True)
+    path = real.config.log_directory / "c" / "0.log"
+    if path.is_symlink():
+        return  # an engine that rotates its own logs
+    path.rename(path.with_name("0.log.old"))
+    await real.runtime.reopen_log(container_id)
+
+    async def is_new():
+        return path.exists()
+
+    await eventually(is_new)
+    session = await real.runtime.attach(container_id)
+    await session.write(b"after\n")
+
+    async def has_written():
+        return "after" in real.log()
+
+    await eventually(has_written)
+    await session.close()
+    assert "after" not in path.with_name("0.log.old").read_text()
+
+
 async def test_the_environment_directory_and_mounts(real, tmp_path, eventually):
     shared = tmp_path / "shared"
     shared.mkdir()
