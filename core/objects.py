@@ -56,6 +56,7 @@ class Gvk(NamedTuple):
 # What our own components watch and write.
 BINDINGS = Gvr("", "v1", "bindings")
 CONFIG_MAPS = Gvr("", "v1", "configmaps")
+CUSTOM_RESOURCE_DEFINITIONS = Gvr("apiextensions.k8s.io", "v1", "customresourcedefinitions")
 ENDPOINTS = Gvr("", "v1", "endpoints")
 EVENTS = Gvr("", "v1", "events")
 LIMIT_RANGES = Gvr("", "v1", "limitranges")

@@ -20,6 +20,9 @@ from cybernetes.core.api.registry import GROUPS, Registry
 from cybernetes.core.api.resource import Resource, Subresource
 from cybernetes.core.objects import Gvk, Object
 
+#: What can be done with objects whose definition is being deleted, as far as it is announced.
+_TERMINATING_VERBS = ("delete", "deletecollection", "get", "list", "watch")
+
 #: Parameters of the media type of aggregated discovery, newest first. The documents of both differ in nothing else.
 AGGREGATED_VERSIONS = ("v2", "v2beta1")
 
@@ -126,7 +129,7 @@ def _resource(resource: Resource) -> dict[str, Any]:
         "singularName": resource.singular,
         "namespaced": resource.is_namespaced,
         "kind": resource.kind,
-        "verbs": list(resource.verbs),
+        "verbs": _verbs(resource),
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)
@@ -136,6 +139,11 @@ def _resource(resource: Resource) -> dict[str, Any]:
     if version_hash:
         entry["storageVersionHash"] = version_hash
     return entry
+
+
+def _verbs(resource: Resource) -> list[str]:
+    is_terminating = resource.custom is not None and resource.custom.is_terminating
+    return list(_TERMINATING_VERBS if is_terminating else resource.verbs)
 
 
 def _subresource(resource: Resource, part: Subresource) -> dict[str, Any]:
@@ -156,7 +164,7 @@ def _discovered(resource: Resource) -> dict[str, Any]:
         "responseKind": {"group": "", "version": "", "kind": resource.kind},
         "scope": "Namespaced" if resource.is_namespaced else "Cluster",
         "singularResource": resource.singular,
-        "verbs": list(resource.verbs),
+        "verbs": _verbs(resource),
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)

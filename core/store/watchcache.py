@@ -58,8 +58,11 @@ _SHARED_MAX = 8192
 class Source(Protocol):
     """What a cache needs of its feed."""
 
-    store: Store
-    revision: int
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def revision(self) -> int: ...
 
     async def wait_for(self, revision: int, timeout_s: float | None = None) -> None: ...
 
@@ -83,13 +86,18 @@ class WatchCache:
         header: HeaderOf,
         *,
         is_custom: bool = False,
+        transform: Callable[[Object], bytes | None] | None = None,
         history_steps_max: int = 8192,
         history_bytes_max: int = 8 << 20,
     ) -> None:
-        """``is_custom``: items of its lists keep their kind. The history bounds what watches resume from quickly."""
+        """``is_custom``: items of its lists keep their kind. The history bounds what watches resume from quickly.
+
+        ``transform`` changes a stored object in place before it is kept, and gives its text if that is another then.
+        """
         self.prefix = prefix
         self._source = source
         self._header = header
+        self._transform = transform
         self._make: Callable[..., Cached] = CachedCustom if is_custom else Cached
         self._live: SortedMap[Cached] = SortedMap()
         self._changed_at = 0  # the revision of the last change of our own
@@ -240,6 +248,8 @@ class WatchCache:
         relative = key[len(self.prefix) :]
         try:
             obj = orjson.loads(value)
+            if self._transform is not None:
+                value = self._transform(obj) or value
             header = self._header(value, obj)
             if previous is not None:
                 namespace, name = previous.namespace, previous.name

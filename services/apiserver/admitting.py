@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from cybernetes.core.admission.contract import Attributes, Charging, Mutating, NotYet, Operation, Validating
+from cybernetes.core.admission.contract import Attributes, Charging, Mutating, NotYet, Operation, Validating, refused
 from cybernetes.core.api import codec
 from cybernetes.core.api.resource import Resource
 from cybernetes.core.errors import conflict
@@ -68,6 +68,9 @@ class Admission:
         admitting = self._admitting
         await admitting.storage.catch_up()
         attributes = self.attributes
+        custom = attributes.resource.custom
+        if custom is not None and custom.is_terminating and attributes.operation == "CREATE":
+            raise refused(attributes, "create not allowed while custom resource definition is terminating")
         for plugin in admitting.mutating:
             try:
                 plugin.admit(attributes, admitting.reader)

@@ -26,6 +26,7 @@ from cybernetes.core.clock import Clock, Random
 from cybernetes.core.objects import (
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
+    CUSTOM_RESOURCE_DEFINITIONS,
     NAMESPACES,
     ROLE_BINDINGS,
     ROLES,
@@ -42,6 +43,8 @@ from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.bootstrap import bootstrap
 from cybernetes.services.apiserver.call import Call
 from cybernetes.services.apiserver.chain import Chain
+from cybernetes.services.apiserver.custom import lifecycle
+from cybernetes.services.apiserver.custom.definitions import Definitions
 from cybernetes.services.apiserver.expiry import EVENT_TTL_S, Expiry
 from cybernetes.services.apiserver.fieldmanagers import FieldManagers
 from cybernetes.services.apiserver.following import Following, NodeAuthorization, TokenForgetting
@@ -139,7 +142,8 @@ class ApiServer:
         self.config = config = config or Config()
         self.clock = clock
         self.random = random
-        self.registry = registry or builtin()
+        #: Our own: custom resources come and go in it.
+        self.registry = registry or Registry(builtin().all())
         #: The ports of ``listeners``, in order, once started.
         self.ports: list[int] = []
         self._listeners = tuple(listeners)
@@ -173,6 +177,7 @@ class ApiServer:
             hooks={
                 SERVICES: self.allocator.hooks(),
                 NAMESPACES: namespaces.HOOKS,
+                CUSTOM_RESOURCE_DEFINITIONS: lifecycle.HOOKS,
                 **granting.hooks(self.rbac, self.authorize),
             },
         )
@@ -206,6 +211,8 @@ class ApiServer:
         self.chain = Chain(self.backend, Routes(special), self.authentication, pages, in_flight, self._observe)
         self.http = HttpServer(self.chain.serve, self.chain.describe, clock, config.limits)
         self._tasks = Tasks("apiserver", on_failure)
+        self.definitions = Definitions(self.storage, self.registry)
+        self._lifecycle = lifecycle.Lifecycle(self.backend, self.definitions, self._tasks.spawn)
         self._expiry = Expiry(self.storage, clock, self._tasks.spawn, config.event_ttl_s)
         self._is_started = False
 
@@ -213,6 +220,7 @@ class ApiServer:
         """Fill the caches, write what a new cluster needs, listen. Raises StoreError, OSError, ssl.SSLError."""
         await self.storage.start()
         self._roles.start()
+        self.definitions.start()
         if self.service_accounts is not None:
             TokenForgetting(self.storage, self.service_accounts).start()
         await bootstrap(self.storage, self.registry, self.clock, self.random, self.config.service_cidrs)
@@ -249,6 +257,7 @@ class ApiServer:
                 await self._published.withdraw()
             await self.http.stop(self.config.stop_grace_s)
         self._roles.stop()
+        self.definitions.stop()
         self._nodes.stop()
         self._expiry.stop()
         await self._tasks.cancel()

@@ -168,6 +168,8 @@ class Chain:
             info.rest,
             exchange,
         )
+        if resource.custom is not None and resource.custom.deprecation:
+            call.warnings.append(resource.custom.deprecation)
         form = self._form(call, request)
         pretty = _is_pretty(call.query, call.user_agent)
         shape = Shape(form, self.backend.clock.now(), call.option("includeObject"), pretty)

@@ -99,7 +99,7 @@ class FieldManagers:
             resource.gvk,
             own,
             version_of,
-            empty={} if resource.custom is not None else schema.load().type(resource.type_name).zero,
+            empty={"metadata": {}} if resource.custom is not None else schema.load().type(resource.type_name).zero,
             subresource=subresource,
             schema_may_change=resource.is_custom,
         )

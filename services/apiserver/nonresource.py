@@ -155,13 +155,15 @@ class Pages:
 
     def _openapi(self, parts: list[str], form: Form) -> Any:
         from cybernetes.core.api import openapi  # late: the descriptions are large
+        from cybernetes.core.api.custom.publishing import definitions_of
 
         if parts == ["openapi", "v2"]:
-            return openapi.v2_protobuf(self._registry) if form.is_protobuf else openapi.v2(self._registry)
+            make = openapi.v2_protobuf if form.is_protobuf else openapi.v2
+            return make(self._registry, definitions_of)
         if parts == ["openapi", "v3"]:
             return openapi.v3_index(self._registry)
         if parts[1] == "v3":
-            return openapi.v3(self._registry, "/".join(parts[2:]))
+            return openapi.v3(self._registry, "/".join(parts[2:]), definitions_of)
         return None
 
     def _paths(self) -> list[str]:

@@ -20,8 +20,9 @@ from cybernetes.core.errors import ApiError, internal, service_unavailable, time
 from cybernetes.core.objects import Gvr, Object
 from cybernetes.core.store.cached import Cached, Header, HeaderOf, Selection
 from cybernetes.core.store.feed import Feed
-from cybernetes.core.store.interface import Store, StoreError, Unavailable
+from cybernetes.core.store.interface import Conflict, Store, StoreError, Unavailable
 from cybernetes.core.store.watchcache import WatchCache
+from cybernetes.services.apiserver.custom.views import Views, has_versions
 
 #: How long a read waits for the cache to see what the store already has.
 _FRESH_TIMEOUT_S = 3.0
@@ -34,10 +35,14 @@ _EMPTY: Mapping[str, str] = {}
 
 
 class Current(NamedTuple):
-    """An object as it is stored: the value and the revision that a write must expect."""
+    """An object as it is stored: the value and the revision that a write must expect.
+
+    ``is_outdated``: it is stored in another form, which a write of the same object brings up to date.
+    """
 
     value: bytes
     revision: int
+    is_outdated: bool = False
 
     def decode(self) -> Object:
         """The caller's own copy, with its resourceVersion."""
@@ -55,6 +60,7 @@ class Storage:
         self.store = store
         self.registry = registry
         self.feed = Feed(store, on_failure=on_failure)
+        self.views = Views(self.feed, self._header_of)
         self._caches: dict[Gvr, WatchCache] = {}
         self._decoded: dict[tuple[bytes, str], tuple[Cached, Object]] = {}
 
@@ -82,7 +88,9 @@ class Storage:
         return home
 
     def cache(self, resource: Resource) -> WatchCache:
-        """The cache of the objects of ``resource``, complete up to ``feed.revision``."""
+        """The cache of the objects of ``resource``, complete up to ``feed.revision``; see ``ready``."""
+        if resource.custom is not None:
+            return self.views.cache(resource)
         cache = self._caches.get(resource.gvr)
         if cache is None:
             home = self.home(resource)
@@ -103,6 +111,12 @@ class Storage:
     async def fresh(self, resource: Resource) -> WatchCache:
         """The cache, with every write that was acknowledged before this call."""
         await self.catch_up()
+        return await self.ready(resource)
+
+    async def ready(self, resource: Resource) -> WatchCache:
+        """As ``cache``, and as new where a webhook converts its objects. Raises ApiError 500."""
+        if resource.custom is not None:
+            await self.views.ready(resource)
         return self.cache(resource)
 
     async def catch_up(self) -> None:
@@ -127,7 +141,23 @@ class Storage:
         """The object as of now, None when there is none."""
         cache = await self.fresh(resource)
         cached = cache.get(namespace, name)
-        return Current(cached.value, cached.revision) if cached is not None else None
+        if cached is None:
+            return None
+        if has_versions(resource):
+            stored = self.views.stored(resource, namespace, name)
+            is_outdated = stored is not None and stored != await self.views.to_storage(resource, cached.value)
+            return Current(cached.value, cached.revision, is_outdated)
+        return Current(cached.value, cached.revision)
+
+    async def found(self, resource: Resource, error: Conflict) -> Current | None:
+        """The object that stood in the way of a write, None when there is none. Raises ApiError 500."""
+        record = error.current
+        if record is None:
+            return None
+        value = record.value
+        if resource.custom is not None:
+            value = await self.views.from_storage(resource, value)
+        return Current(value, record.mod_revision)
 
     async def put(self, resource: Resource, namespace: str, name: str, value: bytes, expected: int) -> int:
         """Write if the object's revision is ``expected`` (0: it must not exist). Returns the new revision.
@@ -135,6 +165,8 @@ class Storage:
         Raises Conflict as the store does, ApiError when the store cannot answer.
         """
         key = resource.storage_key(namespace, name)
+        if has_versions(resource):
+            value = await self.views.to_storage(resource, value)
         try:
             record = await self.store.put(key, value, expected_revision=expected)
         except Unavailable as error:

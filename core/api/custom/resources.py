@@ -7,7 +7,7 @@ Only accepted names are served (see ``naming``): those in the status, not those 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from cybernetes.core import jsonpath
 from cybernetes.core.api.custom.kind import Custom
@@ -16,9 +16,6 @@ from cybernetes.core.api.discovery import version_priority
 from cybernetes.core.api.registry import PART_VERBS, SCALE
 from cybernetes.core.api.resource import ALL_VERBS, Resource, Subresource
 from cybernetes.core.objects import Gvr, Object
-
-#: An object that must be gone before its definition may be is not to be created any more.
-_WHEN_TERMINATING = tuple(verb for verb in ALL_VERBS if verb != "create")
 
 
 def is_served(definition: Object) -> bool:
@@ -57,7 +54,7 @@ def _resource(definition: Object, version: Object) -> Resource:
         singular=names["singular"],
         is_namespaced=is_namespaced,
         type_name="",
-        verbs=_WHEN_TERMINATING if custom.is_terminating else ALL_VERBS,
+        verbs=ALL_VERBS,
         short_names=tuple(names.get("shortNames") or ()),
         categories=tuple(names.get("categories") or ()),
         subresources=parts,
@@ -69,8 +66,10 @@ def _resource(definition: Object, version: Object) -> Resource:
     )
 
 
-def served_by(resources: Sequence[Resource]) -> set[Gvr]:
-    return {resource.gvr for resource in resources}
+def stored_resource(definition: Object) -> Resource:
+    """The version in which objects are stored, served or not."""
+    version = next(each for each in definition["spec"]["versions"] if each.get("storage"))
+    return _resource(definition, version)
 
 
 def _selectable(path: str) -> Callable[[Object], str]:

@@ -192,7 +192,7 @@ class _Namer:
             f"{verb} objects of kind {self.kind}",
             "list",
             parameters=(place or named("pretty")) + body_parameters("list"),
-            answer=self.type_name + "List",
+            answer=f"{self.type_name.rpartition('.')[0]}.{self.resource.list_kind}",
             produces=STREAM_TYPES,
         )
 

@@ -5,10 +5,10 @@ Only of such a schema can it be said which fields an object may have, so only wi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from cybernetes.core import goregex
 from cybernetes.core.api.fielderror import FieldError, forbidden, invalid_value, required
 from cybernetes.core.objects import Object
 
@@ -38,9 +38,6 @@ _FORBIDDEN = {
 }
 _UNSET: tuple[Any, ...] = (None, "", False, [], {})
 _COMBINING = ("allOf", "anyOf", "oneOf")
-_LOOKAROUND = re.compile(r"(?<!\\)\(\?(=|!|<=|<!)")
-#: Syntax of Go's regular expressions that Python does not know: such a pattern is not looked at.
-_GO_ONLY = re.compile(r"\\[pPzQC]|\[\[:|\(\?[a-zA-Z-]*U")
 
 
 def check_structural(schema: Object, path: str) -> list[FieldError]:
@@ -134,25 +131,11 @@ def _check_values(schema: Object, skips_any: bool, skips_first: bool, path: str)
         errors += _check_nested(schema["not"], False, f"{path}.not")
     pattern = schema.get("pattern")
     if pattern:
-        problem = _regex_error(pattern)
+        problem = goregex.problem(pattern)
         if problem:
             message = f"must be a valid regular expression, but isn't: {problem}"
             errors.append(invalid_value(f"{path}.pattern", pattern, message))
     return errors
-
-
-def _regex_error(pattern: str) -> str:
-    """What is wrong with a pattern, as far as Python can tell for Go."""
-    found = _LOOKAROUND.search(pattern)
-    if found is not None:
-        return f"error parsing regexp: invalid or unsupported Perl syntax: `{found[0]}`"
-    if _GO_ONLY.search(pattern):
-        return ""
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        return f"error parsing regexp: {error}"
-    return ""
 
 
 def _check_nested(schema: Object, skips_any: bool, path: str) -> list[FieldError]:

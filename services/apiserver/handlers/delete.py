@@ -144,7 +144,7 @@ async def delete_object(backend: Backend, call: Call, options: Options) -> Item 
             try:
                 revision = await storage.put(home, call.namespace, call.name, value, current.revision)
             except Conflict as error:
-                current = _now(error)
+                current = await storage.found(home, error)
                 continue
             code = 202 if options.propagation == "Foreground" or options.orphan is False else 200
             return Item(resource, value=value, obj=obj, revision=revision, code=code)
@@ -152,7 +152,7 @@ async def delete_object(backend: Backend, call: Call, options: Options) -> Item 
             try:
                 await storage.delete(home, call.namespace, call.name, current.revision)
             except Conflict as error:
-                current = _now(error)
+                current = await storage.found(home, error)
                 continue
             if hooks.deleted is not None:
                 await hooks.deleted(backend, obj)
@@ -256,11 +256,6 @@ def check_preconditions(call: Call, options: Options, metadata: Object) -> None:
             f"record ({metadata['resourceVersion']}). The object might have been modified"
         )
         raise conflict(*call.group_resource, call.name, why)
-
-
-def _now(error: Conflict) -> Current | None:
-    found = error.current
-    return None if found is None else Current(found.value, found.mod_revision)
 
 
 def read_options(call: Call) -> Options:

@@ -41,7 +41,7 @@ async def get(backend: Backend, call: Call) -> Item:
         await storage.catch_up()
     elif wanted != "0":
         await storage.wait_for(parse_revision(wanted))
-    cached = storage.cache(call.resource).get(call.namespace, call.name)
+    cached = (await storage.ready(call.resource)).get(call.namespace, call.name)
     if cached is None:
         raise not_found(*call.group_resource, call.name)
     return Item(call.resource, cached=cached)
@@ -63,7 +63,7 @@ async def list_(backend: Backend, call: Call) -> Items:
             raise bad_request("specifying resource version is not allowed when using continue")
         place = read_token(token)
         await storage.catch_up()
-        cache = storage.cache(call.resource)
+        cache = await storage.ready(call.resource)
         if place.revision < 0:  # goes on after its state was gone, see below
             listing = cache.list(selection, limit, place.after)
         else:
@@ -71,13 +71,13 @@ async def list_(backend: Backend, call: Call) -> Items:
     elif wanted and wanted != "0" and (match == "Exact" or (not match and limit)):
         revision = parse_revision(wanted)
         await storage.wait_for(revision)
-        listing = await _list_at(storage.cache(call.resource), selection, revision, limit, None)
+        listing = await _list_at(await storage.ready(call.resource), selection, revision, limit, None)
     else:
         if not wanted:
             await storage.catch_up()
         elif wanted != "0":
             await storage.wait_for(parse_revision(wanted))
-        listing = storage.cache(call.resource).list(selection, limit)
+        listing = (await storage.ready(call.resource)).list(selection, limit)
     next_token = make_token(listing) if listing.after is not None else ""
     return Items(call.resource, listing.records, listing.revision, next_token, listing.remaining)
 
@@ -163,7 +163,7 @@ def selection_of(call: Call) -> Selection:
 def _check_field(resource: Resource, path: str) -> None:
     if path in ("metadata.name", "metadata.namespace") or path in resource.selectable_fields:
         return
-    if resource.selectable_fields:
+    if resource.selectable_fields or resource.is_custom:
         raise bad_request(f"field label not supported: {path}")
     raise bad_request(f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"')
 

@@ -119,7 +119,7 @@ async def modify(
             value = codec.encode(new)
             is_done = objectmeta.is_done(old["metadata"], new["metadata"]) and not (hooks.holds and hooks.holds(new))
             is_same = value == current.value or (len(value) == len(current.value) and is_unchanged(new, old))
-            if call.is_dry_run or (is_same and not is_done):
+            if call.is_dry_run or (is_same and not is_done and not current.is_outdated):
                 return Item(resource, value=value, obj=new, revision=current.revision)
             if is_done:
                 await storage.delete(home, call.namespace, call.name, current.revision)
@@ -132,8 +132,7 @@ async def modify(
         except Conflict as error:
             if required:
                 raise conflict(*call.group_resource, call.name) from None
-            found = error.current
-            current = None if found is None else Current(found.value, found.mod_revision)
+            current = await storage.found(home, error)
             continue
         finally:
             if taken is not None:
@@ -166,8 +165,7 @@ async def rewrite(
         try:
             revision = await storage.put(home, namespace, name, value, current.revision)
         except Conflict as error:
-            found = error.current
-            current = None if found is None else Current(found.value, found.mod_revision)
+            current = await storage.found(home, error)
             continue
         return Item(resource, value=value, obj=obj, revision=revision)
     raise server_timeout(resource.gvr.group, resource.gvr.resource, "update")

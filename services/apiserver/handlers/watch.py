@@ -27,6 +27,7 @@ from cybernetes.core.store.dispatch import Watcher
 from cybernetes.core.store.interface import Compacted, StoreError
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Call, Watching
+from cybernetes.services.apiserver.custom.views import Unserved
 from cybernetes.services.apiserver.exchange import Exchange
 from cybernetes.services.apiserver.handlers.read import check_list_options, selection_of
 from cybernetes.services.apiserver.objectmeta import parse_revision
@@ -54,7 +55,7 @@ async def watch(backend: Backend, call: Call) -> Watching:
         revision = parse_revision(wanted)
         if revision > storage.feed.revision:
             await storage.wait_for(revision)
-    cache = storage.cache(call.resource)
+    cache = await storage.ready(call.resource)
     has_initial = sends_initial or ("sendInitialEvents" not in call.query and wanted in ("", "0"))
     if has_initial:
         listing = cache.list(selection)
@@ -258,6 +259,9 @@ class Stream:
 
     def _ended(self, reason: StoreError) -> None:
         """The cache cannot go on: the client is told why, in an event."""
+        if isinstance(reason, Unserved):
+            self._end()
+            return
         error = expired("too old resource version") if isinstance(reason, Compacted) else internal(str(reason))
         if self._watcher is not None and not self._exchange.is_finished:
             self._exchange.write_framed(self._framing.event("ERROR", error.status))

@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 from cybernetes.core.api.apply.fieldset import Path
 from cybernetes.core.api.apply.scale import parent_entries, scale_entries
+from cybernetes.core.api.custom.kind import Custom
+from cybernetes.core.api.custom.scaling import find, put
 from cybernetes.core.api.registry import SCALE
 from cybernetes.core.client.interface import APPLY_PATCH
 from cybernetes.core.clock import format_time
-from cybernetes.core.errors import Cause, invalid
+from cybernetes.core.errors import Cause, internal, invalid, quoted
 from cybernetes.core.labels import Selector
 from cybernetes.core.objects import REPLICATION_CONTROLLERS, Object
 from cybernetes.services.apiserver import body, objectmeta
@@ -28,6 +30,8 @@ _SHOWN = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 def scale_of(call: Call, obj: Object) -> Object:
     """The Scale of a workload. Its status has the selector as text, for autoscalers."""
+    if call.resource.custom is not None:
+        return _custom_scale(call.resource.custom, obj)
     spec, status, metadata = obj.get("spec") or {}, obj.get("status") or {}, obj["metadata"]
     selector = spec.get("selector")
     if call.resource.gvr == REPLICATION_CONTROLLERS:
@@ -38,6 +42,32 @@ def scale_of(call: Call, obj: Object) -> Object:
     if text:
         shown["selector"] = text
     replicas = spec.get("replicas")
+    return {
+        "apiVersion": SCALE.api_version,
+        "kind": SCALE.kind,
+        "metadata": {name: metadata[name] for name in _SHOWN if name in metadata},
+        "spec": {"replicas": replicas} if replicas else {},
+        "status": shown,
+    }
+
+
+def _custom_scale(custom: Custom, obj: Object) -> Object:
+    """The Scale of a custom resource, whose definition says where its values are. Raises ApiError 500."""
+    paths = custom.scale
+    assert paths is not None
+    values = []
+    for parts, default in ((paths.spec, None), (paths.status, 0), (paths.selector, "")):
+        value, problem = find(obj, parts) if parts else (None, "")
+        if problem:
+            raise internal(problem)
+        values.append(default if value is None else value)
+    replicas, current, selector = values
+    if replicas is None:
+        raise internal(f"the spec replicas field {quoted(paths.spec_path)} does not exist")
+    shown: Object = {"replicas": current}
+    if selector:
+        shown["selector"] = selector
+    metadata = obj["metadata"]
     return {
         "apiVersion": SCALE.api_version,
         "kind": SCALE.kind,
@@ -93,8 +123,15 @@ async def _set(
     """Give the workload the replicas of what ``scale`` makes of its Scale, and the managers that follow from it."""
     api_version = call.resource.gvr.api_version
 
+    custom = call.resource.custom
+    place = custom.scale.spec if custom is not None and custom.scale is not None else ("spec", "replicas")
+
     def replicas_path(version: str) -> Path | None:
-        return _REPLICAS if version == api_version else None
+        if custom is None:
+            return _REPLICAS if version == api_version else None
+        other = backend.registry.get(call.resource.gvr._replace(version=version.rpartition("/")[2]))
+        scale = other.custom.scale if other is not None and other.custom is not None else None
+        return tuple(f"f:{part}" for part in scale.spec) if scale is not None else None
 
     def change(current: Current) -> Object:
         obj = stored_object(call, current)
@@ -116,7 +153,7 @@ async def _set(
         if entries:
             scaled = metadata.get("managedFields") or []
             obj["metadata"]["managedFields"] = parent_entries(entries, scaled, api_version, replicas_path)
-        obj["spec"]["replicas"] = replicas
+        put(obj, place, replicas)
         for name in ("uid", "resourceVersion"):  # preconditions of the client
             if metadata.get(name):
                 obj["metadata"][name] = metadata[name]
