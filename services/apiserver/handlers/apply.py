@@ -77,9 +77,9 @@ def read_config(call: Call) -> tuple[Any, str]:
         try:
             config, lines = yamlreader.read(raw)
         except yamlreader.MalformedYaml as error:
-            raise bad_request(f"error decoding YAML: {error}") from None
+            raise _malformed(error) from None
     except yamlreader.MalformedYaml as error:
-        raise bad_request(f"error decoding YAML: {error}") from None
+        raise _malformed(error) from None
     if config is not None and not isinstance(config, dict):
         word = "array" if isinstance(config, list) else "string" if isinstance(config, str) else "number"
         why = f"json: cannot unmarshal {word} into Go value of type map[string]interface {{}}"
@@ -87,6 +87,10 @@ def read_config(call: Call) -> tuple[Any, str]:
     if not lines:
         return config, ""
     return config, "error converting YAML to JSON: yaml: unmarshal errors:\n  " + "\n  ".join(lines)
+
+
+def _malformed(error: yamlreader.MalformedYaml) -> ApiError:
+    return bad_request(f"error decoding YAML: error converting YAML to JSON: {error}")
 
 
 def report_repeated(call: Call, repeated: str, validation: str) -> None:
