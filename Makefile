@@ -17,10 +17,12 @@ $(BIN)/python:
 $(VENV)/.installed: pyproject.toml setup.py | $(BIN)/python
 	$(BIN)/pip install --quiet --editable '.[kubectl]'
 	$(BIN)/pip install --quiet 'cython>=3.1,<4' 'setuptools>=77' kubernetes-validate==1.37.0
+	$(BIN)/python -m compileall -q core ext services cybernetes/*.py
 	touch $@ $(VENV)/.kernels
 
 $(VENV)/.kernels: $(SOURCES) | $(VENV)/.installed
 	$(BIN)/python setup.py --quiet build_ext --inplace build_data
+	$(BIN)/python -m compileall -q core ext services cybernetes/*.py
 	touch $@
 
 kernels: $(VENV)/.installed $(VENV)/.kernels
