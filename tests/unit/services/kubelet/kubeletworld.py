@@ -23,6 +23,7 @@ from cybernetes.services.apiserver.apiserver import ApiServer, Config
 from cybernetes.services.common.directclient import DirectClient
 from cybernetes.services.kubelet.kubelet import Kubelet
 from cybernetes.services.kubelet.runtimes.simulated import SimulatedRuntime
+from cybernetes.services.kubelet.volumes.mounts import mounts_below, unmount
 
 ADMIN = User("admin", "", ("system:masters",))
 NODE = "n1"
@@ -95,6 +96,8 @@ class World:
     async def __aexit__(self, *error):
         await self.kubelet.stop()
         await self.server.stop()
+        for point in mounts_below(self.folder):  # of pods that go on: a kubelet leaves them
+            unmount(point)
         if not any(error):
             assert self.failures == []
 
