@@ -157,7 +157,7 @@ class Framework:
                 self._templates.popitem(last=False)
         else:
             self._templates.move_to_end(key)
-            cycle.memo = template.memo
+        cycle.memo = template.memo
         return template
 
     def has_keys(self) -> bool:
@@ -242,13 +242,18 @@ class Framework:
             return False
         return self.filter_row(cycle, row) is None and self.fits_with_nominated(cycle, row)
 
-    def needs_room_only(self, cycle: Cycle, row: int) -> bool:
-        """Whether the pods on a node matter to the pod only by what they take of its resources."""
+    def room_template(self, cycle: Cycle) -> Template | None:
+        """The pod's template, refreshed, if of the pods on a node only what they take can matter to it."""
         template = self.template(cycle)
         if template.refusal is not None:
-            return False
+            return None
         template.refresh()
-        return template.needs_room_only(row)
+        return template if template.needs_room_only else None
+
+    def own_nominated_row(self, cycle: Cycle) -> int:
+        """Where the pod is nominated itself, or -1."""
+        name = self.table.nominations.node_of(cycle.uid)
+        return -1 if name is None else self.table.rows.get(name, -1)
 
     def nominated_against(self, cycle: Cycle, row: int) -> list[PodRecord]:
         """Pods that the pod must leave room for at a node."""
@@ -277,7 +282,7 @@ class Framework:
         return self.refusal_beside_nominated(cycle, row) is None
 
     def refusal_beside_nominated(self, cycle: Cycle, row: int, needs_room_only: bool = False) -> Status | None:
-        """``needs_room_only``: as that method says, if the caller knows."""
+        """``needs_room_only``: as the pod's template says, and nothing about the node keeps the pod away."""
         others = self.nominated_against(cycle, row)
         if not others:
             return None

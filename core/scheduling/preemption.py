@@ -88,15 +88,17 @@ class Budgets:
                 yield position
 
 
-def victims_on(framework: Framework, cycle: Cycle, row: int, budgets: Budgets) -> Candidate | Status:
-    """Who must leave one node, or why preemption is of no use there."""
+def victims_on(
+    framework: Framework, cycle: Cycle, row: int, budgets: Budgets, *, needs_room_only: bool = False
+) -> Candidate | Status:
+    """Who must leave one node, or why preemption is of no use there. ``needs_room_only``: see Template."""
     table = framework.table
     priority = cycle.shape.priority
     lower = [record for record in table.at(row).pods.values() if record.priority < priority]
     if not lower:
         return NO_VICTIMS
     lower.sort(key=importance)
-    if framework.needs_room_only(cycle, row):
+    if needs_room_only:
         nominated = framework.nominated_against(cycle, row)
         if not any(record.shape.is_noted for record in nominated):
             return _victims_for_room(framework, cycle, row, lower, nominated, budgets)
@@ -177,9 +179,17 @@ def find_candidates(
     diagnosis = Diagnosis(len(framework.table), absent=NOT_HELPFUL)
     found: list[Candidate] = []
     has_clean = False
+    template = framework.room_template(cycle)
+    known = {} if template is None else template.victims.current(budgets.version)
+    own = framework.own_nominated_row(cycle)
     for position in range(len(rows)):
         row = rows[(offset + position) % len(rows)]
-        answer = victims_on(framework, cycle, row, budgets)
+        answer = known.get(row) if row != own else None
+        if answer is None:
+            is_open = template is not None and template.is_open(row)
+            answer = victims_on(framework, cycle, row, budgets, needs_room_only=is_open)
+            if template is not None and row != own:
+                known[row] = answer
         if isinstance(answer, Status):
             diagnosis.add(answer, [row])
             continue

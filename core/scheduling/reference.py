@@ -54,6 +54,8 @@ def judge(framework: Framework, cycle: Cycle) -> Judgement:
             continue
         status = _filter(framework, cycle, node, skipped)
         if status is None:
+            status = _filter_beside_nominated(framework, cycle, node)
+        if status is None:
             feasible.append(node)
         else:
             judgement.refusals[node.name] = status
@@ -70,6 +72,19 @@ def _filter(framework: Framework, cycle: Cycle, node: NodeInfo, skipped: set[str
             if status is not None and not status.is_success:
                 return status.of(plugin.name)
     return None
+
+
+def _filter_beside_nominated(framework: Framework, cycle: Cycle, node: NodeInfo) -> Status | None:
+    others = framework.nominated_against(cycle, node.row)
+    if not others:
+        return None
+    with framework.table.supposition(node.row) as supposition:
+        for record in others:
+            supposition.add(record)
+        again = Cycle(cycle.pod, cycle.shape, cycle.table, cycle.cluster)
+        for plugin in framework.points["preFilter"]:
+            plugin.pre_filter(again)
+        return _filter(framework, again, node, set())
 
 
 def _score(framework: Framework, cycle: Cycle, feasible: list[NodeInfo], result: dict[str, dict[str, int]]) -> None:

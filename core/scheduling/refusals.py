@@ -35,10 +35,8 @@ def diagnose(framework: Framework, cycle: Cycle, template: Template, names: froz
             break
         ask = _of_all if hasattr(plugin, "filter_rows") else _one_by_one
         rows = ask(framework, cycle, plugin, rows, diagnosis)
-    for row in rows.tolist():  # what passes every filter is kept free for pods that are nominated there
-        refusal = framework.refusal_beside_nominated(cycle, row, framework.needs_room_only(cycle, row))
-        if refusal is not None:
-            diagnosis.add(refusal, [row])
+    if table.nominations:
+        _beside_nominated(framework, cycle, rows, diagnosis)
     return diagnosis
 
 
@@ -52,6 +50,22 @@ def _of_all(framework: Framework, cycle: Cycle, plugin: Any, rows: Rows, diagnos
             diagnosis.add(plugin.explain_code(cycle, code).of(plugin.name), rows[codes == code].tolist())
     passed: Rows = rows[codes == 0]
     return passed
+
+
+def _beside_nominated(framework: Framework, cycle: Cycle, rows: Rows, diagnosis: Diagnosis) -> None:
+    """What passes every filter is kept free for the pods that are nominated there."""
+    template = framework.room_template(cycle)
+    known = {} if template is None else template.refusals.current()
+    own = framework.own_nominated_row(cycle)
+    for row in rows.tolist():
+        if row == own or row not in known:
+            refusal = framework.refusal_beside_nominated(cycle, row, template is not None)
+            if row != own:
+                known[row] = refusal
+        else:
+            refusal = known[row]
+        if refusal is not None:
+            diagnosis.add(refusal, [row])
 
 
 def _one_by_one(framework: Framework, cycle: Cycle, plugin: Any, rows: Rows, diagnosis: Diagnosis) -> Rows:

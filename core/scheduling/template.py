@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy
 from numpy.typing import NDArray
 
+from cybernetes.core.objects import Object
 from cybernetes.core.scheduling.cycle import Cycle
 from cybernetes.core.scheduling.interface import Code, PreFilterResult, Status
 from cybernetes.core.scheduling.nodetable import NodeTable
 from cybernetes.core.scheduling.podshape import PodShape
+from cybernetes.core.scheduling.rowmemo import RowMemo
 from cybernetes.ext.ranking import UNFIT, Ranking
 
 if TYPE_CHECKING:
@@ -36,14 +38,14 @@ class Template:
         self.framework = framework
         self.table: NodeTable = cycle.table
         self.shape: PodShape = cycle.shape
-        self.cycle = cycle
+        self.cycle = Cycle(_anonymous(cycle.pod), cycle.shape, cycle.table, cycle.cluster)
         #: A plugin's refusal of the pod as such.
         self.refusal: Status | None = None
         #: The only nodes to look at, and the plugins that say so.
         self.node_names: frozenset[str] | None = None
         self.restricting: list[str] = []
         #: For plugins; every cycle of the template has it.
-        self.memo = cycle.memo
+        self.memo = self.cycle.memo
         self._owned_version = -1
         self._is_clustered = False
         self._run_pre_filters()
@@ -58,6 +60,9 @@ class Template:
         self._class_raw: list[NDArray[numpy.int64]] = []
         self._needs_review = False
         self._klass: NDArray[numpy.int32] = numpy.zeros(0, numpy.int32)
+        #: For pods that need room only: who would have to leave a row, and what refuses it beside nominated pods.
+        self.victims: RowMemo[Any] = RowMemo(self.table)
+        self.refusals: RowMemo[Status | None] = RowMemo(self.table)
 
     def _run_pre_filters(self) -> None:
         for plugin in self.framework.column_pre_filters:
@@ -88,9 +93,14 @@ class Template:
 
     # ---- all nodes
 
-    def needs_room_only(self, row: int) -> bool:
-        """Whether of all that is at a node only its free resources matter. For a template that is refreshed."""
-        return self.is_plain and self.framework.is_plain and self.framework.fit_filters and bool(self._klass[row] >= 0)
+    @property
+    def needs_room_only(self) -> bool:
+        """Whether of the pods on a node only what they take of its resources matters. Once it is refreshed."""
+        return self.is_plain and self.framework.is_plain and self.framework.fit_filters
+
+    def is_open(self, row: int) -> bool:
+        """Whether nothing about the node itself keeps the pod away. Once it is refreshed."""
+        return bool(self._klass[row] >= 0)
 
     @property
     def is_plain(self) -> bool:
@@ -204,8 +214,8 @@ class Template:
                 self._blocked[rows[codes != 0]] = 1
         self._nominations_version = table.nominations.version
         if table.nominations:
-            for row in rows[self._blocked[rows] == 0].tolist():
-                if self.framework.refusal_beside_nominated(self.cycle, row, self.needs_room_only(row)) is not None:
+            for row in rows[(self._blocked[rows] == 0) & (self._klass[rows] >= 0)].tolist():
+                if self.framework.refusal_beside_nominated(self.cycle, row, self.needs_room_only) is not None:
                     self._blocked[row] = 1
 
     # ---- pods elsewhere
@@ -237,6 +247,11 @@ class Template:
             if raw is not None:
                 result[feasible] += scorer.weight * scorer.normalized(cycle, raw)
         return result
+
+
+def _anonymous(pod: Object) -> Object:
+    """Without what makes it one of many: its own nomination must count for the others of its shape."""
+    return {**pod, "metadata": {**pod["metadata"], "uid": ""}}
 
 
 def fitting_rows(ranking: Ranking) -> Rows:

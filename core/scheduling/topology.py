@@ -297,8 +297,8 @@ class Tracker:
         if not self._is_awake:
             self._is_awake = True
             self._table.look_for_watchers()
-            for record in self._table.pods.values():
-                if record.row >= 0:
+            for info in self._table:  # also those that are only supposed to be there
+                for record in info.pods.values():
                     self._enter(record)
 
     def _enter(self, record: PodRecord) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cybernetes.core.clock import Random
 from cybernetes.core.objects import NAMESPACES, REPLICA_SETS, SERVICES
+from cybernetes.core.scheduling.preemption import Budgets, Candidate, find_candidates, victims_on
 from cybernetes.core.scheduling.reference import judge
 from cybernetes.core.scheduling.scheduler import Scheduler
 from cybernetes.core.scheduling.topology import Domains, DomainSums
@@ -146,7 +147,7 @@ def pods(draw: st.DrawFn, name: str) -> dict[str, Any]:
                 "hostIP": draw(st.sampled_from(["", "127.0.0.1"])),
             }
         ]
-    spec: dict[str, Any] = {"containers": [container]}
+    spec: dict[str, Any] = {"containers": [container], "priority": draw(st.sampled_from([0, 0, 10]))}
     if draw(st.integers(0, 4)) == 0:
         init = {"name": "i", "image": "init", "resources": {"requests": {"cpu": "300m"}}}
         if draw(st.booleans()):
@@ -235,6 +236,22 @@ def check_pod(scheduler: Scheduler, pod: dict[str, Any]) -> None:
             assert found.score == judgement.total(chosen)
 
 
+def check_preemption(scheduler: Scheduler, pod: dict[str, Any]) -> None:
+    """What is remembered of nodes, or found by arithmetic, is what trying out says."""
+    framework = scheduler.framework
+    cycle = scheduler.cycle(pod, scheduler.shape(pod))
+    found = framework.place(cycle)
+    if found.row >= 0 or found.diagnosis is None or found.diagnosis.pre_filter is not None:
+        return
+    rows = found.diagnosis.rows_where_preemption_may_help()
+    budgets = Budgets(scheduler.cluster)
+    expected = {row: victims_on(framework, cycle, row, budgets) for row in rows}
+    candidates, _ = find_candidates(framework, cycle, budgets, rows, 0, len(rows) + 1)
+    assert {each.row: each for each in candidates} == {
+        row: answer for row, answer in expected.items() if isinstance(answer, Candidate) and answer.victims
+    }
+
+
 def check_counts(scheduler: Scheduler) -> None:
     """Every number that is maintained equals the one counted anew."""
     table, tracker = scheduler.table, scheduler.handle.tracker
@@ -267,6 +284,9 @@ def check_counts(scheduler: Scheduler) -> None:
             assert counter.by_row[info.row] == count
 
 
+ACTIONS = [*["schedule"] * 5, "nominate", "node", "remove node", "remove pod", "terminate"]
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_fast_way_decides_as_the_slow_twin(data: st.DataObject) -> None:
@@ -277,15 +297,21 @@ def test_fast_way_decides_as_the_slow_twin(data: st.DataObject) -> None:
     )
     placed: list[dict[str, Any]] = []
     for step in range(data.draw(st.integers(1, 12))):
-        action = data.draw(st.sampled_from(["schedule"] * 5 + ["node", "remove node", "remove pod", "terminate"]))
+        action = data.draw(st.sampled_from(ACTIONS))
         if action == "schedule":
             pod = data.draw(pods(f"p{step}"))
             before = json.dumps(pod)
             check_pod(scheduler, pod)
+            check_preemption(scheduler, pod)
             placement = scheduler.schedule(pod)
             assert json.dumps(pod) == before
             if placement.node is not None:
                 placed.append({**pod, "spec": {**pod["spec"], "nodeName": placement.node}})
+        elif action == "nominate":
+            pod = data.draw(pods(f"p{data.draw(st.integers(0, step))}"))
+            if pod["metadata"]["uid"] not in scheduler.table.pods:
+                record = scheduler.record(pod, scheduler.shape(pod), pod["metadata"]["uid"])
+                scheduler.table.nominations.put(record, f"n{data.draw(st.integers(0, 6))}")
         elif action == "node":
             scheduler.put_node(data.draw(nodes(f"n{data.draw(st.integers(0, 6))}")))
         elif action == "remove node":

@@ -15,7 +15,11 @@ def victims(scheduler: Scheduler, wanted: dict, name: str = "n") -> list[str] | 
     framework = scheduler.framework
     cycle = scheduler.cycle(wanted, scheduler.shape(wanted))
     before = (scheduler.table.requested.copy(), scheduler.table.columns.position, set(scheduler.table.pods))
-    answer = victims_on(framework, cycle, scheduler.table.rows[name], Budgets(scheduler.cluster))
+    row = scheduler.table.rows[name]
+    answer = victims_on(framework, cycle, row, Budgets(scheduler.cluster))
+    template = framework.room_template(cycle)
+    if template is not None and template.is_open(row):  # then arithmetic says the same
+        assert victims_on(framework, cycle, row, Budgets(scheduler.cluster), needs_room_only=True) == answer
     assert (scheduler.table.requested == before[0]).all()
     assert scheduler.table.columns.position == before[1]
     assert set(scheduler.table.pods) == before[2]
@@ -43,6 +47,16 @@ def test_only_as_many_leave_as_must_and_the_least_important_first() -> None:
     assert victims(scheduler, pod(cpu="3", priority=10)) == ["mid", "old", "low"]
     assert victims(scheduler, pod(cpu="4", priority=10)) == "Insufficient cpu"
     assert victims(scheduler, pod(cpu="1", priority=1)) == "No preemption victims found for incoming pod"
+
+
+def test_pods_that_are_nominated_need_their_room() -> None:
+    scheduler = cluster([node("n", cpu="4", pods="3")], [pod("a", on="n", cpu="1"), pod("b", on="n", cpu="2")])
+    assert victims(scheduler, pod(cpu="2", priority=10)) == ["b"]
+    waiting = pod("waiting", cpu="2", priority=10)
+    scheduler.table.nominations.put(scheduler.record(waiting, scheduler.shape(waiting), "waiting"), "n")
+    assert victims(scheduler, pod(cpu="2", priority=10)) == ["a", "b"]
+    assert victims(scheduler, pod(cpu="2", priority=11)) == ["b"]
+    assert victims(scheduler, pod(cpu="3", priority=10)) == "Insufficient cpu"
 
 
 def test_budgets_are_spared_where_possible() -> None:
