@@ -30,7 +30,9 @@ class Directories:
 
     def make(self) -> None:
         """Raises OSError."""
-        for folder in (self.root, self.pods, self.logs):
+        # Secrets are below: containers get them by mounts and need no way through here.
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.pods, self.logs):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
 
     def pod(self, uid: str) -> Path:
