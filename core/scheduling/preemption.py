@@ -182,6 +182,7 @@ def find_candidates(
     template = framework.room_template(cycle)
     known = {} if template is None else template.victims.current(budgets.version)
     own = framework.own_nominated_row(cycle)
+    refused: dict[Status, list[int]] = {}
     for position in range(len(rows)):
         row = rows[(offset + position) % len(rows)]
         answer = known.get(row) if row != own else None
@@ -191,7 +192,7 @@ def find_candidates(
             if template is not None and row != own:
                 known[row] = answer
         if isinstance(answer, Status):
-            diagnosis.add(answer, [row])
+            refused.setdefault(answer, []).append(row)
             continue
         if not answer.victims:
             continue  # it would fit without anyone leaving: not our business
@@ -199,6 +200,8 @@ def find_candidates(
         has_clean |= answer.violations == 0
         if has_clean and len(found) >= wanted:
             break
+    for status, theirs in refused.items():
+        diagnosis.add(status, theirs)
     return found, diagnosis
 
 

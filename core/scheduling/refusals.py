@@ -57,6 +57,7 @@ def _beside_nominated(framework: Framework, cycle: Cycle, rows: Rows, diagnosis:
     template = framework.room_template(cycle)
     known = {} if template is None else template.refusals.current()
     own = framework.own_nominated_row(cycle)
+    refused: dict[Status, list[int]] = {}
     for row in rows.tolist():
         if row == own or row not in known:
             refusal = framework.refusal_beside_nominated(cycle, row, template is not None)
@@ -65,7 +66,9 @@ def _beside_nominated(framework: Framework, cycle: Cycle, rows: Rows, diagnosis:
         else:
             refusal = known[row]
         if refusal is not None:
-            diagnosis.add(refusal, [row])
+            refused.setdefault(refusal, []).append(row)
+    for refusal, theirs in refused.items():
+        diagnosis.add(refusal, theirs)
 
 
 def _one_by_one(framework: Framework, cycle: Cycle, plugin: Any, rows: Rows, diagnosis: Diagnosis) -> Rows:
