@@ -32,7 +32,7 @@ STRIPPED = of_paths(
 
 
 class Comparison(NamedTuple):
-    """``changed`` is what is new or different, ``removed`` what is gone. No field is in both."""
+    """``changed`` is what is new or different, ``removed`` what is gone; both: what was twice and is once."""
 
     changed: FieldSet
     removed: FieldSet
