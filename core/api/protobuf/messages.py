@@ -7,6 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from cybernetes.core.api.protobuf.forms import FORMS, Form, read_time
+from cybernetes.ext import protobuf as kernel
+
 _TEXT = Path(__file__).with_name("fields.txt")
 
 #: s string, b bytes, i integer, t truth value, d double, m message.
@@ -37,14 +40,52 @@ class Field:
 
 
 class Message:
-    """``name`` is the schema's: ``io.k8s.api.core.v1.Pod``."""
+    """``name`` is the schema's: ``io.k8s.api.core.v1.Pod``. ``form`` is there for what is something else in JSON."""
 
-    __slots__ = ("by_number", "fields", "name")
+    __slots__ = ("_by_name", "_node", "by_number", "fields", "form", "name")
 
     def __init__(self, name: str, fields: tuple[Field, ...]) -> None:
         self.name = name
         self.fields = fields
+        self.form: Form | None = FORMS.get(name)
         self.by_number: Mapping[int, Field] = {field.number: field for field in fields}
+        self._by_name: Mapping[str, Field] | None = None
+        self._node: kernel.Message | None = None
+
+    @property
+    def by_name(self) -> Mapping[str, Field]:
+        """Fields by the names that they have in JSON: an inline one by those of its message."""
+        if self._by_name is None:
+            self._by_name = {name: field for field in self.fields for name in _names(field)}
+        return self._by_name
+
+    @property
+    def node(self) -> kernel.Message:
+        """What the kernel works with: made of this and of all that it holds when first asked for (1 ms for a pod)."""
+        if self._node is None:
+            form = self.form
+            self._node = node = (
+                kernel.Message(0, None, None)
+                if form is None
+                else kernel.Message(form.kernel, form.to_fields, form.from_fields)
+            )
+            made = []
+            for field in self.fields:
+                one = kernel.Field(field.name, field.number, _KINDS[field.kind], _MARKS[field.mark])
+                if field.kind == "m":
+                    one.set_message(field.message.node)
+                made.append((one, _names(field)))
+            node.set_fields(made)
+        return self._node
+
+
+_KINDS: Mapping[Kind, int] = {"s": 0, "b": 1, "i": 2, "t": 3, "d": 4, "m": 5}
+_MARKS: Mapping[Mark, int] = {"": 0, "[": 1, "{": 2, "*": 3}
+kernel.configure(read_time)
+
+
+def _names(field: Field) -> tuple[str, ...]:
+    return tuple(field.message.by_name) if field.mark == "*" else (field.name,)
 
 
 class Messages:

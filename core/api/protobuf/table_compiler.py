@@ -46,6 +46,8 @@ _EXTRA = (
     "io.k8s.apimachinery.pkg.runtime.Unknown",
     *(_META + name for name in ("DeleteOptions", "Status", "WatchEvent", "PartialObjectMetadata")),
     _META + "PartialObjectMetadataList",
+    *(_META + name for name in ("APIVersions", "APIGroup", "APIGroupList", "APIResourceList")),
+    *(f"io.k8s.api.apidiscovery.{version}.APIGroupDiscoveryList" for version in ("v2", "v2beta1")),
     "io.k8s.api.autoscaling.v1.Scale",
     "io.k8s.api.policy.v1.Eviction",
     "io.k8s.api.authentication.v1.TokenRequest",
