@@ -93,13 +93,28 @@ class Cluster:
             await asyncio.sleep(0.02)
             quiet = 0 if self.manager.busy else quiet + 1
 
-    async def count(self, gvr: Any, namespace: str = "default", selector: str = "") -> int:
-        page = await self.api.list(gvr, namespace, field_selector=selector, limit=1)
+    async def count(self, gvr: Any, namespace: str = "default") -> int:
+        page = await self.api.list(gvr, namespace, limit=1)
         return len(page.items) + (page.remaining or 0)
 
-    async def until(self, gvr: Any, number: int, selector: str = "") -> None:
-        while await self.count(gvr, selector=selector) != number:
+    async def until(self, gvr: Any, number: int) -> None:
+        while await self.count(gvr) != number:
             await asyncio.sleep(0.05)
+
+    async def until_running(self, number: int) -> None:
+        running: set[str] = set()
+        done = asyncio.Event()
+
+        def changed(*states: Object) -> None:
+            if states[-1].get("status", {}).get("phase") == "Running":
+                running.add(states[-1]["metadata"]["uid"])
+                if len(running) == number:
+                    done.set()
+
+        informer = self.informers.informer(PODS)
+        handler = informer.add_handler(changed, changed)
+        await done.wait()
+        informer.remove_handler(handler)
 
 
 async def in_flight(work: AsyncIterator[Any] | Any, width: int = 32) -> None:
@@ -146,7 +161,7 @@ async def deployments(given: argparse.Namespace) -> None:
     pods = number * 10
     with cluster.stage(f"{number} deployments of 10", number):
         await in_flight(cluster.api.create(DEPLOYMENTS, deployment(name, 10)) for name in names)
-        await cluster.until(PODS, pods, "status.phase=Running")
+        await cluster.until_running(pods)
         await cluster.settled()
     with cluster.stage("scaled by half", number):
         await in_flight(cluster.api.patch(DEPLOYMENTS, name, {"spec": {"replicas": 5}}, "default") for name in names)
