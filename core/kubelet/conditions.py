@@ -11,6 +11,7 @@ from cybernetes.core.clock import format_time
 from cybernetes.core.kubelet import spec
 from cybernetes.core.kubelet.actions import sandbox_changed, should_restart_all
 from cybernetes.core.kubelet.observed import PodObservation
+from cybernetes.core.kubelet.resize import NO_RESIZE, Resize
 from cybernetes.core.objects import Object
 
 OWNED = frozenset(
@@ -148,8 +149,27 @@ def disruption_target(pod: Object, reason: str, message: str) -> Object:
     return _condition(pod, "DisruptionTarget", True, reason, message)
 
 
+def resizing(resize: Resize) -> list[Object]:
+    """What there is to say of an in-place resize; each carries the generation that it is about."""
+    found: list[Object] = []
+    if resize.pending is not None:
+        pending: Object = {"type": "PodResizePending", "status": "True", "reason": resize.pending.reason}
+        found.append({**pending, "message": resize.pending.message, "observedGeneration": resize.pending.generation})
+    if resize.progress is not None:
+        progress: Object = {"type": "PodResizeInProgress", "status": "True"}
+        if resize.progress.message:
+            progress |= {"reason": "Error", "message": resize.progress.message}
+        found.append({**progress, "observedGeneration": resize.progress.generation})
+    return found
+
+
 def pod_conditions(
-    pod: Object, observed: PodObservation, old_status: Object, status: Object, phase: str
+    pod: Object,
+    observed: PodObservation,
+    old_status: Object,
+    status: Object,
+    phase: str,
+    resize: Resize = NO_RESIZE,
 ) -> list[Object]:
     """All conditions of ``status`` (whose container statuses and phase are final), others' first."""
     api_conditions = (pod.get("status") or {}).get("conditions") or ()
@@ -159,8 +179,7 @@ def pod_conditions(
         if condition["type"] == "DisruptionTarget":  # set by eviction, kept until the pod is gone
             conditions = [c for c in conditions if c["type"] != "DisruptionTarget"]
             conditions.append(dict(condition))
-        elif condition["type"] in ("PodResizeInProgress", "PodResizePending"):
-            conditions.append(dict(condition))
+    conditions.extend(resizing(resize))
     statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     conditions.append(ready_to_start(pod, observed))
     conditions.append(initialized(pod, statuses, phase, old_conditions))

@@ -17,8 +17,9 @@ from cybernetes.core.kubelet.conditions import OWNED, disruption_target, pod_con
 from cybernetes.core.kubelet.containerstatus import StartFailure, container_statuses, mark_lost, shorten_messages
 from cybernetes.core.kubelet.observed import PodObservation
 from cybernetes.core.kubelet.phase import any_regular_started, pod_phase
-from cybernetes.core.kubelet.probes import ProbeResults, apply_results
+from cybernetes.core.kubelet.probes import ProbeResults, apply_results, bare_id
 from cybernetes.core.kubelet.qos import qos_class
+from cybernetes.core.kubelet.resize import NO_RESIZE, Resize
 from cybernetes.core.objects import Object, clone
 
 #: Fields of the status that are another's, or that admission sets once; the kubelet never writes them.
@@ -51,9 +52,13 @@ def pod_status(
     now: float,
     is_terminal: bool = False,
     eviction: Eviction | None = None,
+    resize: Resize = NO_RESIZE,
+    actuated: Mapping[str, Any] = {},
 ) -> Object:
     """``old`` is the status that was made last, or the API's when there is none. With ``is_terminal`` all containers
-    have been stopped for good."""
+    have been stopped for good. ``actuated``: what resources containers really have, by id, where that is not what the
+    pod says.
+    """
     restarting_all = should_restart_all(pod, observed, old)
     status: Object = {}
     for field, containers, is_init in (
@@ -73,13 +78,17 @@ def pod_status(
         )
         if statuses:
             status[field] = statuses
+        for entry in statuses:
+            real = actuated.get(bare_id(entry.get("containerID", "")))
+            if real is not None:
+                entry["resources"] = clone(real)
     apply_results(pod, status, probes)
     everything = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
     phase = pod_phase(pod, everything, is_terminal=is_terminal, has_initialized=any_regular_started(pod, observed))
     _settle_phase(pod, status, old, phase, eviction)
     status["qosClass"] = (pod.get("status") or {}).get("qosClass") or qos_class(pod)
     _addresses(pod, observed, status, old, host_addresses)
-    conditions = pod_conditions(pod, observed, old, status, status["phase"])
+    conditions = pod_conditions(pod, observed, old, status, status["phase"], resize)
     if eviction is not None and eviction.disruption:
         conditions = [condition for condition in conditions if condition["type"] != "DisruptionTarget"]
         conditions.append(disruption_target(pod, eviction.disruption, eviction.message))

@@ -44,6 +44,7 @@ from cybernetes.services.kubelet.podworker import PodWorker
 from cybernetes.services.kubelet.pressure import PressureManager, Sensors
 from cybernetes.services.kubelet.probes import ProbeManager
 from cybernetes.services.kubelet.recorder import KubeletEvents
+from cybernetes.services.kubelet.resizer import Resizer
 from cybernetes.services.kubelet.runtimes.interface import Runtime, RuntimeFailure
 from cybernetes.services.kubelet.server.auth import Authorizer
 from cybernetes.services.kubelet.server.server import KubeletServer
@@ -156,12 +157,14 @@ class Kubelet:
         self._puller = puller = ImagePuller(runtime, clock)
         killer = Killer(runtime, checks, events, clock)
         starter = Starter(runtime, puller, killer, checks, objects, volumes, directories, events, view, clock)
+        resizer = Resizer(runtime, killer, directories, events, lambda: self.node.node)
         worker = PodWorker(
-            runtime, observer, starter, killer, probes, statuses, directories, events, view, clock, random
+            runtime, observer, starter, killer, resizer, probes, statuses, directories, events, view, clock, random
         )
         self.pods = PodManager(
             runtime,
             worker,
+            resizer,
             starter,
             probes,
             statuses,

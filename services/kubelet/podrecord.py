@@ -14,11 +14,13 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Mapping
+from typing import Any
 
 from cybernetes.core.kubelet import spec
 from cybernetes.core.kubelet.containerstatus import StartFailure
 from cybernetes.core.kubelet.observed import NOTHING, PodObservation
 from cybernetes.core.kubelet.podstatus import Eviction
+from cybernetes.core.kubelet.resize import NO_RESIZE, Allocation, allocated, allocation_of
 from cybernetes.core.objects import Object, is_deleting, uid_of
 
 
@@ -31,7 +33,10 @@ class Stage(enum.Enum):
 
 class PodRecord:
     __slots__ = (
+        "actuated",
+        "allocation",
         "deadline",
+        "desired",
         "end_requested",
         "eviction",
         "failures",
@@ -43,15 +48,24 @@ class PodRecord:
         "is_stale",
         "messages",
         "mount_errors",
+        "noted_resources",
         "observed",
         "pod",
+        "resize",
         "stage",
         "uid",
     )
 
     def __init__(self, pod: Object) -> None:
         self.uid = uid_of(pod)
+        #: The pod as the API has it; ``pod`` is the same with the resources that the node has given it.
+        self.desired = pod
         self.pod = pod
+        self.allocation: Allocation = allocation_of(pod)
+        #: container id -> the resources that the runtime was last told.
+        self.actuated: dict[str, Any] = {}
+        self.noted_resources = b""
+        self.resize = NO_RESIZE
         self.stage = Stage.RUNNING
         self.observed: PodObservation = NOTHING
         #: The runtime has to be asked again.
@@ -77,7 +91,8 @@ class PodRecord:
 
     def update(self, pod: Object) -> None:
         """The API's pod, newer than before."""
-        self.pod = pod
+        self.desired = pod
+        self.pod = allocated(pod, self.allocation)
         self.note_end()
 
     def note_end(self) -> None:

@@ -18,8 +18,10 @@ from cybernetes.core.kubelet import spec
 from cybernetes.core.kubelet.admission import Refusal, admit
 from cybernetes.core.kubelet.eviction import refusal as under_pressure
 from cybernetes.core.kubelet.node import NO_PRESSURE, Pressure
+from cybernetes.core.kubelet.observed import PodObservation
 from cybernetes.core.kubelet.podstatus import DEADLINE_EXCEEDED, Eviction, rejected
 from cybernetes.core.kubelet.qos import qos_class
+from cybernetes.core.kubelet.resize import differs
 from cybernetes.core.objects import Object, is_deleting, uid_of
 from cybernetes.services.kubelet.directories import Directories
 from cybernetes.services.kubelet.keyed import KeyedWorkers
@@ -28,6 +30,7 @@ from cybernetes.services.kubelet.podrecord import PodRecord, Stage
 from cybernetes.services.kubelet.podworker import NotYet, PodWorker
 from cybernetes.services.kubelet.probes import ProbeManager
 from cybernetes.services.kubelet.recorder import KubeletEvents
+from cybernetes.services.kubelet.resizer import Resizer
 from cybernetes.services.kubelet.runtimes.interface import NotFound, Runtime, RuntimeFailure
 from cybernetes.services.kubelet.starter import NodeView, Starter, referenced_objects
 from cybernetes.services.kubelet.statuses import StatusManager
@@ -50,6 +53,7 @@ class PodManager:
         self,
         runtime: Runtime,
         worker: PodWorker,
+        resizer: Resizer,
         starter: Starter,
         probes: ProbeManager,
         statuses: StatusManager,
@@ -65,6 +69,7 @@ class PodManager:
     ) -> None:
         self._runtime = runtime
         self._worker = worker
+        self._resizer = resizer
         self._starter = starter
         self._probes = probes
         self._statuses = statuses
@@ -130,6 +135,7 @@ class PodManager:
             self.on_update(record.pod, pod)
             return
         record = self._records[uid] = PodRecord(pod)
+        self._resizer.remember(record)
         record.note_end()
         self._admit(record)
         self._workers.add(uid)
@@ -170,6 +176,9 @@ class PodManager:
             record.note_end()
             self._workers.add(uid)
 
+    def _others(self, record: PodRecord) -> list[Object]:
+        return [other.pod for other in self._records.values() if other is not record and other.counts]
+
     def _admit(self, record: PodRecord) -> None:
         """Admission of a pod that is new here. One that has containers was admitted before the kubelet restarted."""
         pod = record.pod
@@ -177,7 +186,7 @@ class PodManager:
         was_started = any(entry.get("containerID") for entry in status.get("containerStatuses") or ())
         if was_started or is_deleting(pod) or spec.is_terminal_phase(status.get("phase")):
             return
-        others = [other.pod for other in self._records.values() if other is not record and other.counts]
+        others = self._others(record)
         pressed = under_pressure(pod, self._pressure(), qos_class(pod))
         refusal = Refusal("Evicted", pressed) if pressed else admit(pod, self._node(), others)
         if refusal is None:
@@ -261,15 +270,14 @@ class PodManager:
             record.stage = Stage.TERMINATING
 
     async def _step(self, record: PodRecord) -> None:
+        if differs(record.desired, record.allocation) or record.resize.pending is not None:
+            self._resizer.agree(record, self._others(record))
         pod = record.pod
         if spec.is_static(pod) and self._is_name_taken(record):
             return
         observed = await self._worker.observe(record)
-        status = self._worker.make_status(record, observed)
-        self._statuses.set(pod, status, may_run=True)
-        if spec.is_terminal_phase(status["phase"]):
-            record.is_over = True
-            record.note_end()
+        status = self._publish(record, observed)
+        if record.is_over:
             return
         self._watch_deadline(record, status)
         if record.must_end():
@@ -285,13 +293,18 @@ class PodManager:
         self._mount_tries.pop(record.uid, None)
         self._probes.add(pod)
         retry_s = await self._worker.bring_up(record, result.mounted)
-        status = self._worker.make_status(record, await self._worker.observe(record))
-        self._statuses.set(pod, status, may_run=True)
+        self._publish(record, await self._worker.observe(record))
+        if retry_s is not None and not record.is_over:
+            self._workers.add_after(record.uid, retry_s)
+
+    def _publish(self, record: PodRecord, observed: PodObservation) -> Object:
+        """Tell how the pod is; notice when it is over."""
+        status = self._worker.make_status(record, observed)
+        self._statuses.set(record.pod, status, may_run=True)
         if spec.is_terminal_phase(status["phase"]):
             record.is_over = True
             record.note_end()
-        elif retry_s is not None:
-            self._workers.add_after(record.uid, retry_s)
+        return status
 
     def _is_name_taken(self, record: PodRecord) -> bool:
         """Whether an earlier static pod of the same name is still being taken down; woken when it is gone."""
@@ -341,6 +354,9 @@ class PodManager:
         self._starter.forget(record.uid)
         self._statuses.finish(record.pod)
         record.stage = Stage.FINISHED
+        for other in self._records.values():  # there is more room now
+            if other.resize.pending is not None:
+                self._workers.add(other.uid)
 
     async def _forget(self, record: PodRecord) -> None:
         """A pod that has ended keeps its containers' records and logs until it is gone from the API."""

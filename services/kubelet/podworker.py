@@ -26,6 +26,7 @@ from cybernetes.services.kubelet.podconfig import sandbox_config
 from cybernetes.services.kubelet.podrecord import PodRecord
 from cybernetes.services.kubelet.probes import ProbeManager
 from cybernetes.services.kubelet.recorder import KubeletEvents
+from cybernetes.services.kubelet.resizer import Resizer
 from cybernetes.services.kubelet.runtimes.interface import NotFound, Runtime, RuntimeFailure
 from cybernetes.services.kubelet.starter import RETRY_S, NodeView, Start, Starter
 from cybernetes.services.kubelet.statuses import StatusManager
@@ -52,6 +53,7 @@ class PodWorker:
         observer: Observer,
         starter: Starter,
         killer: Killer,
+        resizer: Resizer,
         probes: ProbeManager,
         statuses: StatusManager,
         directories: Directories,
@@ -64,6 +66,7 @@ class PodWorker:
         self._observer = observer
         self._starter = starter
         self._killer = killer
+        self._resizer = resizer
         self._probes = probes
         self._statuses = statuses
         self._directories = directories
@@ -90,6 +93,8 @@ class PodWorker:
                 now=self._clock.now(),
                 is_terminal=is_terminal,
                 eviction=record.eviction,
+                resize=record.resize,
+                actuated=record.actuated,
             )
 
         old = self._statuses.get(record.pod)
@@ -105,6 +110,10 @@ class PodWorker:
         retry_s: float | None = None
         for _ in range(ROUNDS_MAX):
             observed = await self._observer.observe(record)
+            await self._resizer.note(record, observed)
+            if await self._resizer.carry_out(record, observed):
+                record.is_stale = True
+                continue
             restart_all = _is_restarting_all(self._statuses.get(record.pod))
             actions = pod_actions(record.pod, observed, self._probes.results, restart_all=restart_all)
             if actions.is_nothing:
@@ -114,6 +123,7 @@ class PodWorker:
             observed = await self._observer.observe(record)
             self._statuses.set(record.pod, self.make_status(record, observed), may_run=True)
             if not has_acted:
+                await self._resizer.note(record, observed)
                 return retry_s
         return 1.0
 

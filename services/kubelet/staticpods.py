@@ -19,12 +19,12 @@ from pathlib import Path
 
 from cybernetes.core.client.interface import Client
 from cybernetes.core.clock import Clock
-from cybernetes.core.errors import ApiError, is_already_exists, is_conflict, is_not_found
+from cybernetes.core.errors import ApiError, is_already_exists
 from cybernetes.core.kubelet.staticpod import ManifestError, mirror_of, mirrors, read_manifest
 from cybernetes.core.objects import PODS, Object, is_deleting, name_of, namespace_of, uid_of
 from cybernetes.services.kubelet.inotify import FOLDER, Watcher
 from cybernetes.services.kubelet.keyed import KeyedWorkers
-from cybernetes.services.kubelet.statuses import StatusManager
+from cybernetes.services.kubelet.statuses import StatusManager, is_gone
 
 log = logging.getLogger(__name__)
 
@@ -185,5 +185,5 @@ class MirrorPods:
         try:
             await self._client.delete(PODS, name_of(mirror), namespace_of(mirror), grace_period_s=0, uid=uid_of(mirror))
         except ApiError as error:
-            if not is_not_found(error) and not is_conflict(error):
+            if not is_gone(error):
                 raise

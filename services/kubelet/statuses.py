@@ -28,6 +28,11 @@ log = logging.getLogger(__name__)
 WRITES_AT_ONCE_MAX = 16
 
 
+def is_gone(error: ApiError) -> bool:
+    """Whether a write with a pod's uid failed because there is no such pod, or another one of its name."""
+    return is_not_found(error) or (is_conflict(error) and "uid" in error.message.lower())
+
+
 class _Entry:
     __slots__ = ("api", "is_finished", "may_run", "status")
 
@@ -148,7 +153,7 @@ class StatusManager:
                 PODS, name_of(pod), body, namespace_of(pod), patch_type=STRATEGIC_MERGE_PATCH, subresource="status"
             )
         except ApiError as error:
-            if is_not_found(error) or (is_conflict(error) and "uid" in error.message.lower()):
+            if is_gone(error):
                 log.debug("%s is not there any more: %s", spec.describe(pod), error)
                 return None
             raise
@@ -158,5 +163,5 @@ class StatusManager:
         try:
             await self._client.delete(PODS, name_of(pod), namespace_of(pod), grace_period_s=0, uid=uid_of(pod))
         except ApiError as error:
-            if not is_not_found(error) and not is_conflict(error):
+            if not is_gone(error):
                 raise

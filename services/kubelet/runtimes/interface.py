@@ -300,7 +300,16 @@ class Runtime(Protocol):
 
     async def update_container(
         self, container_id: str, *, cpu_limit_milli: int, cpu_request_milli: int, memory_limit: int
-    ) -> None: ...
+    ) -> None:
+        """Change the limits of a running container; 0 is none, which a limit that was set need not become. Raises
+        RuntimeFailure when that cannot be done."""
+        ...
+
+    async def update_sandbox(
+        self, sandbox_id: str, *, cpu_limit_milli: int, cpu_request_milli: int, memory_limit: int
+    ) -> None:
+        """The same for all containers of the pod together."""
+        ...
 
     async def exec_sync(self, container_id: str, command: Sequence[str], timeout_s: float) -> ExecResult:
         """Raises TimeoutError after ``timeout_s`` (0: never); the process is killed then. Raises RuntimeFailure when

@@ -295,6 +295,11 @@ class SimulatedRuntime:
     ) -> None:
         self._container(container_id)
 
+    async def update_sandbox(
+        self, sandbox_id: str, *, cpu_limit_milli: int, cpu_request_milli: int, memory_limit: int
+    ) -> None:
+        self._sandbox(sandbox_id)
+
     # Sessions.
 
     def _running(self, container_id: str) -> _Container:

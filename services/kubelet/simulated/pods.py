@@ -15,7 +15,7 @@ from typing import Protocol
 
 from cybernetes.core.client.interface import STRATEGIC_MERGE_PATCH, Client
 from cybernetes.core.clock import Clock, Random
-from cybernetes.core.errors import ApiError, is_conflict, is_not_found
+from cybernetes.core.errors import ApiError, is_not_found
 from cybernetes.core.kubelet import spec
 from cybernetes.core.kubelet.behaviour import Rule, is_finite
 from cybernetes.core.kubelet.podstatus import patch
@@ -23,6 +23,7 @@ from cybernetes.core.kubelet.simulation import Noted, SimulatedRun
 from cybernetes.core.objects import PODS, Object, is_deleting, name_of, namespace_of, resource_version_of, uid_of
 from cybernetes.services.kubelet.keyed import KeyedWorkers
 from cybernetes.services.kubelet.simulated.addresses import NodeAddresses, address_of
+from cybernetes.services.kubelet.statuses import is_gone
 
 log = logging.getLogger(__name__)
 
@@ -198,7 +199,7 @@ class PodSimulator:
                 PODS, name_of(pod), body, namespace_of(pod), patch_type=STRATEGIC_MERGE_PATCH, subresource="status"
             )
         except ApiError as error:
-            if not is_not_found(error) and not is_conflict(error):
+            if not is_gone(error):
                 raise
             self._forget(uid)
             return None
@@ -216,7 +217,7 @@ class PodSimulator:
         try:
             await self._client.delete(PODS, name_of(pod), namespace_of(pod), grace_period_s=0, uid=uid)
         except ApiError as error:
-            if not is_not_found(error) and not is_conflict(error):
+            if not is_gone(error):
                 raise
         self._pods.pop(uid, None)  # the run stays until the event: it holds the address
 

@@ -122,6 +122,18 @@ def container_host(
     }
 
 
+def limits(*, cpu_limit_milli: int, cpu_request_milli: int, memory_limit: int) -> dict[str, int]:
+    """What the engine is told to change the limits of a running container. It cannot take a memory limit away, nor has
+    it to: the API refuses that."""
+    return {
+        "cpu_shares": shares(cpu_request_milli),
+        "cpu_period": PERIOD_US,
+        "cpu_quota": quota_us(cpu_limit_milli),
+        "mem_limit": memory_limit,
+        "memswap_limit": memory_limit,
+    }
+
+
 def user_of(security: SecurityContext) -> str:
     """``UID:GID`` as the engine takes it; empty for the image's own user."""
     if security.run_as_user is None and security.run_as_group is None:

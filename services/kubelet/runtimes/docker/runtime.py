@@ -21,7 +21,7 @@ import orjson
 
 from cybernetes.core.clock import Clock
 from cybernetes.core.kubelet.observed import ContainerState, ContainerStatus, SandboxStatus
-from cybernetes.services.kubelet.cgroups import PERIOD_US, Cgroups, lowest_oom_score, quota_us, shares
+from cybernetes.services.kubelet.cgroups import Cgroups, lowest_oom_score
 from cybernetes.services.kubelet.network import NetworkFailure, PodNetwork
 from cybernetes.services.kubelet.portforward import SocketStream, connect_in_pod
 from cybernetes.services.kubelet.runtimes.collect import collect
@@ -254,6 +254,15 @@ class DockerRuntime:
         found = await self._find("sandbox", pod_uid)
         return [statuses.sandbox_status(item, self._network.addresses(item["Id"])) for item in found]
 
+    async def update_sandbox(self, sandbox_id: str, **limits: int) -> None:
+        if self._uses_systemd:
+            return  # the slice is systemd's, and has no limits of ours
+        uid = (await self._inspect(sandbox_id))["Config"]["Labels"][configs.POD_UID]
+        try:
+            self._cgroups.limit(f"pod{uid}", **limits)
+        except OSError as error:
+            raise RuntimeFailure("RunContainerError", f"cannot change the pod's limits: {error}") from error
+
     # Containers
 
     async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
@@ -350,19 +359,8 @@ class DockerRuntime:
     async def list_containers(self, pod_uid: str = "") -> Sequence[ContainerStatus]:
         return [statuses.container_status(item) for item in await self._find("container", pod_uid)]
 
-    async def update_container(
-        self, container_id: str, *, cpu_limit_milli: int, cpu_request_milli: int, memory_limit: int
-    ) -> None:
-        await self._call(
-            "update_container",
-            container_id,
-            reason="RunContainerError",
-            cpu_shares=shares(cpu_request_milli),
-            cpu_period=PERIOD_US,
-            cpu_quota=quota_us(cpu_limit_milli),
-            mem_limit=memory_limit or -1,
-            memswap_limit=memory_limit or -1,
-        )
+    async def update_container(self, container_id: str, **limits: int) -> None:
+        await self._call("update_container", container_id, reason="RunContainerError", **configs.limits(**limits))
 
     # Streams
 

@@ -125,6 +125,20 @@ class ProcessRuntime:
     async def list_sandboxes(self, pod_uid: str = "") -> Sequence[SandboxStatus]:
         return self._sandboxes.list(pod_uid)
 
+    async def update_sandbox(
+        self, sandbox_id: str, *, cpu_limit_milli: int, cpu_request_milli: int, memory_limit: int
+    ) -> None:
+        cgroup = f"pod{self._sandboxes.get(sandbox_id).uid}"
+        try:
+            self._cgroups.limit(
+                cgroup,
+                cpu_limit_milli=cpu_limit_milli,
+                cpu_request_milli=cpu_request_milli,
+                memory_limit=memory_limit,
+            )
+        except OSError as error:
+            raise RuntimeFailure("RunContainerError", f"cannot change the pod's limits: {error}") from error
+
     # Containers
 
     async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:

@@ -321,6 +321,20 @@ async def test_images(runtime, subject):
         assert caught.value.reason in ("ErrImagePull", "RegistryUnavailable")
 
 
+async def test_limits_change_while_a_container_runs(runtime, pod):
+    container_id = await pod.run(cpu_limit_milli=100, memory_limit=64 << 20)
+    for limits in (
+        {"cpu_limit_milli": 500, "cpu_request_milli": 200, "memory_limit": 128 << 20},
+        {"cpu_limit_milli": 50, "cpu_request_milli": 10, "memory_limit": 32 << 20},
+    ):
+        await runtime.update_sandbox(pod.id, cpu_limit_milli=0, cpu_request_milli=0, memory_limit=0)
+        await runtime.update_container(container_id, **limits)
+        await runtime.update_sandbox(pod.id, **limits)
+    assert await pod.state(container_id) is ContainerState.RUNNING
+    with pytest.raises(NotFound):
+        await runtime.update_container("none", cpu_limit_milli=1, cpu_request_milli=1, memory_limit=0)
+
+
 async def test_statistics_name_what_runs(runtime, pod):
     container_id = await pod.run()
     assert container_id in {entry.container_id for entry in await runtime.stats()}
