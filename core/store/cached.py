@@ -6,7 +6,8 @@ keeps those bytes and where the metadata begins, so that every answer is bytes c
     json()   {"apiVersion":"v1","kind":"Pod","metadata":{ "resourceVersion":"7", "name":…
     item()                                  {"metadata":{ "resourceVersion":"7", "name":…     as lists carry it
 
-Everything here is immutable but for two caches: ``Cached.object()`` while a batch is delivered, and ``Change.frame``.
+Everything here is immutable but for caches: ``Cached.object()`` while a batch is delivered, ``Cached.message`` as long as
+the object is the newest, and ``Change.frame``.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Cached:
         "fields",
         "key",
         "labels",
+        "message",
         "name",
         "namespace",
         "offset",
@@ -76,6 +78,8 @@ class Cached:
         if value[self.offset] == _CLOSING_BRACE:
             raise ValueError("the metadata is empty")
         self.slot = -1  # its number in the label index
+        #: The same object as a protobuf message, once a client has asked for that.
+        self.message: bytes | None = None
         self._object: Object | None = None
 
     def at(self, revision: int) -> Cached:

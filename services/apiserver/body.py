@@ -9,8 +9,8 @@ from cybernetes.core.client.interface import APPLY_PATCH
 from cybernetes.core.errors import Cause, bad_request, invalid, unsupported_media_type
 from cybernetes.core.objects import Gvk, Object
 from cybernetes.services.apiserver.call import Call
+from cybernetes.services.apiserver.negotiation import PROTOBUF
 
-PROTOBUF = "application/vnd.kubernetes.protobuf"
 _ACCEPTED = ("application/json", "application/yaml", PROTOBUF)
 #: What is read as JSON or YAML; nothing means JSON.
 _MEDIA = frozenset({"", "application/json", "application/yaml", "text/yaml", "application/x-yaml"})

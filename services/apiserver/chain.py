@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 
 import orjson
 
@@ -27,6 +28,7 @@ from cybernetes.services.apiserver.authentication import Authentication, imperso
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Answer, Call, Document, Item, Items, Query, Stream, Watching
 from cybernetes.services.apiserver.exchange import Exchange
+from cybernetes.services.apiserver.framing import Framing
 from cybernetes.services.apiserver.handlers import watch as watching
 from cybernetes.services.apiserver.http1 import HttpRequest, Malformed
 from cybernetes.services.apiserver.inflight import InFlight
@@ -206,7 +208,7 @@ class Chain:
         subresource = call.subresource.name if call.subresource is not None else ""
         if subresource in LONG_RUNNING_SUBRESOURCES:
             return negotiation.PLAIN  # what they answer is not an object
-        return negotiation.negotiate(accept, is_watch=call.verb == "watch")
+        return negotiation.negotiate(accept, is_watch=call.verb == "watch", is_custom=call.resource.custom is not None)
 
     async def _answer(self, exchange: Exchange, call: Call, answer: Answer, shape: Shape) -> None:
         form = shape.form
@@ -216,11 +218,10 @@ class Chain:
         elif isinstance(answer, Items):
             await self._list(exchange, headers, list_slices(answer, shape))
         elif isinstance(answer, Watching):
-            framing = watching.Framing(answer.resource, shape, self.backend.clock)
+            headers = _headers(form, call.warnings, is_stream=True)
+            framing = Framing(answer.resource, shape, self.backend.clock)
             await watching.Stream(exchange, answer, framing, self.bookmarks).run(headers)
         elif isinstance(answer, Document):
-            if form.kind:
-                headers = _headers(Form(form.media), call.warnings)
             exchange.respond(answer.code, headers, document_bytes(answer, shape))
         elif isinstance(answer, Stream):
             await answer.run(exchange)
@@ -259,7 +260,7 @@ class Chain:
             "metadata": {},
             "status": "Failure",
             "message": str(error),
-            "reason": "BadRequest",
+            "reason": "MethodNotAllowed" if error.code == 405 else "BadRequest",
             "code": error.code,
         }
         return orjson.dumps(status)
@@ -289,16 +290,17 @@ def respond_error(exchange: Exchange, error: ApiError) -> None:
     exchange.respond(error.code, headers, document_bytes(Document(error.status), Shape(Form(form.media), 0.0)))
 
 
-def _headers(form: Form, warnings: list[str]) -> bytes:
-    content_type = _CONTENT_TYPES.get(form)
-    if content_type is None:
-        content_type = _CONTENT_TYPES[form] = b"Content-Type: %b\r\n%b" % (form.content_type.encode(), _NO_CACHE)
+def _headers(form: Form, warnings: list[str], *, is_stream: bool = False) -> bytes:
+    content_type = _content_type(form.media, is_stream)
     if not warnings:
         return content_type
     return content_type + b"".join(_warning(text) for text in dict.fromkeys(warnings))
 
 
-_CONTENT_TYPES: dict[Form, bytes] = {}
+@lru_cache(maxsize=16)
+def _content_type(media: str, is_stream: bool) -> bytes:
+    parameter = ";stream=watch" if is_stream and media == negotiation.PROTOBUF else ""
+    return b"Content-Type: %b\r\n%b" % (f"{media}{parameter}".encode(), _NO_CACHE)
 
 
 def _warning(text: str) -> bytes:

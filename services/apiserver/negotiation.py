@@ -11,15 +11,16 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+from cybernetes.core.api.protobuf.envelope import MEDIA_TYPE as PROTOBUF
 from cybernetes.core.errors import not_acceptable
 
 JSON = "application/json"
 YAML = "application/yaml"
-_MEDIA = (JSON, YAML)
+_MEDIA = (JSON, YAML, PROTOBUF)
 #: OpenAPI as protobuf, and the name that older clients have for it.
 OPENAPI_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _OPENAPI_PROTOBUF_BEFORE = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-_STREAM_MEDIA = (JSON,)
+_STREAM_MEDIA = (JSON, PROTOBUF)
 #: The forms that any object can be given in, all of meta.k8s.io.
 TRANSFORMED = frozenset({"Table", "PartialObjectMetadata", "PartialObjectMetadataList"})
 #: The group of discovery's own aggregated form.
@@ -40,6 +41,10 @@ class Form(NamedTuple):
 
     @property
     def is_protobuf(self) -> bool:
+        return self.media == PROTOBUF
+
+    @property
+    def is_openapi_protobuf(self) -> bool:
         return self.media == OPENAPI_PROTOBUF
 
     @property
@@ -55,8 +60,12 @@ PLAIN = Form(JSON)
 
 
 @lru_cache(maxsize=512)
-def negotiate(accept: str, *, is_watch: bool = False, discovery: bool = False) -> Form:
-    """The form to answer in; ``discovery`` allows its own form instead of Table and the like. Raises ApiError 406."""
+def negotiate(accept: str, *, is_watch: bool = False, discovery: bool = False, is_custom: bool = False) -> Form:
+    """The form to answer in. Raises ApiError 406.
+
+    ``discovery`` allows its own form instead of Table and the like. Custom resources have protobuf for their metadata
+    alone, and a Table is never protobuf.
+    """
     offered = _STREAM_MEDIA if is_watch else _MEDIA
     if not accept.strip():
         return PLAIN
@@ -69,7 +78,11 @@ def negotiate(accept: str, *, is_watch: bool = False, discovery: bool = False) -
                 allowed = group == "meta.k8s.io" and version in ("v1", "v1beta1") and kind in TRANSFORMED
             if not allowed:
                 continue
+        if parameters.get("stream", "watch") != "watch":
+            continue
         for media in offered:
+            if media == PROTOBUF and (kind == "Table" or (is_custom and not kind)):
+                continue
             if media_type in ("*/*", media, "application/*"):
                 return Form(media, kind, group if kind else "", version if kind else "")
     raise not_acceptable(offered)

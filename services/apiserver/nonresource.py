@@ -16,7 +16,7 @@ from cybernetes.core.api import discovery
 from cybernetes.core.api.registry import Registry
 from cybernetes.core.auth import tokens
 from cybernetes.core.auth.user import User
-from cybernetes.services.apiserver import negotiation
+from cybernetes.services.apiserver import binary, negotiation
 from cybernetes.services.apiserver.exchange import Exchange
 from cybernetes.services.apiserver.health import Health
 from cybernetes.services.apiserver.negotiation import Form
@@ -158,7 +158,7 @@ class Pages:
         from cybernetes.core.api.custom.publishing import definitions_of
 
         if parts == ["openapi", "v2"]:
-            make = openapi.v2_protobuf if form.is_protobuf else openapi.v2
+            make = openapi.v2_protobuf if form.is_openapi_protobuf else openapi.v2
             return make(self._registry, definitions_of)
         if parts == ["openapi", "v3"]:
             return openapi.v3_index(self._registry)
@@ -181,6 +181,8 @@ class Pages:
 def _encoded(document: Any, form: Form) -> bytes:
     if isinstance(document, bytes):
         return document
+    if form.is_protobuf:
+        return binary.document({"apiVersion": "v1", **document})
     return yaml_bytes(document) if form.is_yaml else orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
 
 

@@ -1,5 +1,7 @@
 """Answers into bytes: JSON, YAML, Table, PartialObjectMetadata; whole objects and lists in slices.
 
+Those that are protobuf are in ``binary``.
+
 An object in its storage version is never decoded for JSON: its stored bytes get the resourceVersion put in, and a list
 is those bytes joined by commas. Lists come as an iterator of slices of about 256 KB, made while the peer takes them, so
 that a list of 43 MB never exists.
@@ -19,8 +21,9 @@ import orjson
 
 from cybernetes.core.api.resource import Resource
 from cybernetes.core.objects import Object
+from cybernetes.services.apiserver import binary
 from cybernetes.services.apiserver.call import Document, Item, Items
-from cybernetes.services.apiserver.negotiation import Form
+from cybernetes.services.apiserver.negotiation import PLAIN, Form
 
 SLICE_BYTES = 256 * 1024
 #: Forms for which objects are decoded take 30 times as long: their slices are smaller, to leave the loop to others.
@@ -50,7 +53,7 @@ class Shape:
     @property
     def is_plain(self) -> bool:
         """The stored bytes will do."""
-        return not self.form.kind and not self.form.is_yaml and not self.is_pretty
+        return not self.is_pretty and self.form == PLAIN
 
 
 def dump(obj: Any, shape: Shape | None = None) -> bytes:
@@ -75,6 +78,8 @@ def item_bytes(item: Item, shape: Shape) -> bytes:
     """One object."""
     if shape.is_plain:
         return item.json() + b"\n"
+    if shape.form.is_protobuf:
+        return binary.item(item, shape.form)
     obj = item.object()
     kind = shape.form.kind
     if kind == "Table":
@@ -94,7 +99,7 @@ def _table(resource: Resource, listed: Iterable[Object], shape: Shape, metadata:
 
 def document_bytes(document: Document, shape: Shape) -> bytes:
     """A Status, a review: in these forms only when it is none of ours to transform."""
-    return dump(document.obj, shape)
+    return binary.document(document.obj) if shape.form.is_protobuf else dump(document.obj, shape)
 
 
 def partial(obj: Object, api_version: str) -> Object:
@@ -114,6 +119,9 @@ def list_metadata(items: Items) -> dict[str, Any]:
 def list_slices(items: Items, shape: Shape) -> Iterator[bytes]:
     """A page, in slices. The last one is what closes it."""
     form = shape.form
+    if form.is_protobuf:
+        yield from binary.list_slices(items, form, list_metadata(items))
+        return
     if form.is_yaml or shape.is_pretty:
         yield dump(_whole_list(items, shape), shape)
         return

@@ -43,6 +43,11 @@ def message_of(gvk: Gvk) -> Message | None:
     return known.get(name) if name is not None and name in known else None
 
 
+def message_named(type_name: str) -> Message:
+    """The message of a type of the schema. Raises KeyError."""
+    return messages.load().get(type_name)
+
+
 def encode(message: Message, value: Any) -> bytes:
     """The message of a JSON value, without an envelope. Raises TypeError, ValueError for what its type cannot hold."""
     return kernel.encode(message.node, value)

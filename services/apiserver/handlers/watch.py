@@ -5,23 +5,17 @@
     N                 what happened after N; 410 when that is no longer known
     sendInitialEvents the state as ADDED events, a bookmark that says so, then what comes
 
-An event is framed once for each encoding, chunk header included, and the same bytes are written to every connection
-that matches, from the cache's own callback: no task, no queue. A connection whose peer does not take them is dropped at
+An event is framed once for each encoding (see ``framing``) and the same bytes are written to every connection that
+matches, from the cache's own callback: no task, no queue. A connection whose peer does not take them is dropped at
 a bound, and its client resumes. Bookmarks go out once a minute to all that asked, from one timer.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import orjson
-
-from cybernetes.core.api.resource import Resource
-from cybernetes.core.clock import Clock
 from cybernetes.core.errors import ApiError, expired, internal
-from cybernetes.core.objects import Object
 from cybernetes.core.store.cached import Cached, Change
 from cybernetes.core.store.dispatch import Watcher
 from cybernetes.core.store.interface import Compacted, StoreError
@@ -29,9 +23,10 @@ from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Call, Watching
 from cybernetes.services.apiserver.custom.views import Unserved
 from cybernetes.services.apiserver.exchange import Exchange
+from cybernetes.services.apiserver.framing import Framing
 from cybernetes.services.apiserver.handlers.read import check_list_options, selection_of
 from cybernetes.services.apiserver.objectmeta import parse_revision
-from cybernetes.services.apiserver.response import SLICE_BYTES, Shape, partial, tables
+from cybernetes.services.apiserver.response import SLICE_BYTES
 
 #: A watch without a timeout of its own ends after half an hour to an hour, so that load spreads over servers again.
 _TIMEOUT_S_MIN = 1800.0
@@ -77,95 +72,6 @@ async def watch(backend: Backend, call: Call) -> Watching:
         allow_bookmarks=call.flag("allowWatchBookmarks"),
         timeout_s=timeout_s,
     )
-
-
-class Framing:
-    """How one encoding frames events. ``name`` is what the frames are kept under, on each change."""
-
-    __slots__ = ("_clock", "_form", "_include", "_is_first", "_resource", "build", "name")
-
-    def __init__(self, resource: Resource, shape: Shape, clock: Clock) -> None:
-        self._resource = resource
-        self._form = shape.form
-        self._include = shape.include_object
-        self._clock = clock
-        kind = shape.form.kind
-        self.build: Callable[[Change], bytes]
-        if not kind:
-            self.build = self._plain if resource.from_storage is None else self._converted
-            self.name = "" if resource.from_storage is None else resource.gvr.version + resource.gvr.group
-        else:
-            self.build = self._transformed
-            self.name = f"{resource.gvr.group}/{resource.gvr.version} {kind} {shape.form.version} {self._include}"
-
-    def _plain(self, change: Change) -> bytes:
-        return chunk(b'{"type":"%b","object":%b}\n' % (change.type.encode(), change.cached.json()))
-
-    def _converted(self, change: Change) -> bytes:
-        return self.event(change.type, self._resource.from_storage(change.cached.object()))  # type: ignore[misc]
-
-    def _transformed(self, change: Change) -> bytes:
-        return self.event(change.type, self.transformed(change.cached.object(), with_columns=False))
-
-    @property
-    def is_table(self) -> bool:
-        return self._form.kind == "Table"
-
-    def initial(self, cached: Cached) -> bytes:
-        """An ADDED event of the state that goes first."""
-        if not self._form.kind and self._resource.from_storage is None:
-            return chunk(b'{"type":"ADDED","object":%b}\n' % cached.json())
-        obj = cached.object()
-        return self.event("ADDED", self.transformed(obj, with_columns=False) if self._form.kind else self._version(obj))
-
-    def with_columns(self, type: str, cached: Cached) -> bytes:
-        """The first event of a Table's stream, which alone says what the columns are."""
-        return self.event(type, self.transformed(cached.object(), with_columns=True))
-
-    def event(self, type: str, obj: Object) -> bytes:
-        return chunk(orjson.dumps({"type": type, "object": obj}, option=orjson.OPT_APPEND_NEWLINE))
-
-    def transformed(self, obj: Object, *, with_columns: bool) -> Object:
-        obj = self._version(obj)
-        if self.is_table:
-            rendered: Object = tables().render(
-                self._resource,
-                [obj],
-                self._clock.now(),
-                self._include,
-                metadata={"resourceVersion": obj["metadata"]["resourceVersion"]},
-                has_headers=with_columns,
-                version=self._form.version,
-            )
-            return rendered
-        return partial(obj, self._form.api_version)
-
-    def bookmark(self, revision: int, annotations: dict[str, str] | None = None) -> bytes:
-        """Nothing but a revision, in the kind of the resource (in its Table, for a Table)."""
-        metadata: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
-        if annotations:
-            metadata["annotations"] = annotations
-        obj: Object = {"kind": self._resource.kind, "apiVersion": self._resource.gvr.api_version, "metadata": metadata}
-        if self.is_table:
-            obj = {
-                "kind": "Table",
-                "apiVersion": self._form.api_version,
-                "metadata": {"resourceVersion": str(revision)},
-                "columnDefinitions": tables().columns(self._resource),
-                "rows": [],
-            }
-        elif self._form.kind:
-            obj = partial(obj, self._form.api_version)
-        return self.event("BOOKMARK", obj)
-
-    def _version(self, obj: Object) -> Object:
-        convert = self._resource.from_storage
-        return obj if convert is None else convert(obj)
-
-
-def chunk(data: bytes) -> bytes:
-    """One chunk of a chunked body."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 class Stream:
@@ -216,7 +122,7 @@ class Stream:
         try:
             watcher = await watching.open(lambda batch: pending.extend(self._frames(batch)), self._ended)
         except ApiError as error:
-            exchange.write_framed(framing.event("ERROR", error.status))
+            exchange.write_framed(framing.error(error))
             exchange.finish()
             return
         self._begin(watcher, pending)
@@ -264,7 +170,7 @@ class Stream:
             return
         error = expired("too old resource version") if isinstance(reason, Compacted) else internal(str(reason))
         if self._watcher is not None and not self._exchange.is_finished:
-            self._exchange.write_framed(self._framing.event("ERROR", error.status))
+            self._exchange.write_framed(self._framing.error(error))
             self._end()
 
     def _end(self) -> None:

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from cybernetes.core.errors import ApiError
-from cybernetes.services.apiserver.negotiation import negotiate
+from cybernetes.services.apiserver.negotiation import PROTOBUF, negotiate
 
+PARTIAL = "PartialObjectMetadata"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
 
@@ -16,7 +17,12 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
         ("application/*", "application/json", ""),
         ("application/yaml", "application/yaml", ""),
         ("text/html, application/yaml", "application/yaml", ""),
-        ("application/vnd.kubernetes.protobuf,application/json", "application/json", ""),
+        ("application/vnd.kubernetes.protobuf,application/json", PROTOBUF, ""),
+        ("application/vnd.kubernetes.protobuf, */*", PROTOBUF, ""),
+        ("application/vnd.kubernetes.protobuf;stream=watch", PROTOBUF, ""),
+        ("application/vnd.kubernetes.protobuf;stream=x,application/json", "application/json", ""),
+        ("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json", "application/json", ""),
+        ("application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", PROTOBUF, PARTIAL),
         (f"{TABLE},application/json", "application/json", "Table"),
         ("application/json;as=Table;v=v9;g=meta.k8s.io,application/json", "application/json", ""),
         (
@@ -39,12 +45,24 @@ def test_what_cannot_be_given_is_406(accept: str) -> None:
     with pytest.raises(ApiError) as caught:
         negotiate(accept)
     assert caught.value.code == 406
-    assert caught.value.message == ("only the following media types are accepted: application/json, application/yaml")
+    assert caught.value.message == (
+        "only the following media types are accepted: application/json, application/yaml, "
+        "application/vnd.kubernetes.protobuf"
+    )
 
 
 def test_watches_have_no_yaml() -> None:
     with pytest.raises(ApiError):
         negotiate("application/yaml", is_watch=True)
+    assert negotiate(PROTOBUF, is_watch=True).is_protobuf
+
+
+def test_custom_resources_have_protobuf_for_their_metadata_alone() -> None:
+    with pytest.raises(ApiError):
+        negotiate(PROTOBUF, is_custom=True)
+    assert negotiate(f"{PROTOBUF},application/json", is_custom=True).media == "application/json"
+    form = negotiate(f"{PROTOBUF};as=PartialObjectMetadataList;v=v1;g=meta.k8s.io", is_custom=True)
+    assert (form.is_protobuf, form.kind) == (True, "PartialObjectMetadataList")
 
 
 def test_discovery_has_its_own_form() -> None:

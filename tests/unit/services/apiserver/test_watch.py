@@ -11,7 +11,9 @@ import pytest
 
 from cybernetes.core.errors import ApiError
 from cybernetes.core.objects import CONFIG_MAPS
+from cybernetes.core.store.cached import Change
 from cybernetes.core.store.interface import Compacted, StoreError
+from cybernetes.services.apiserver.framing import Framing
 from cybernetes.services.apiserver.handlers import watch as watching
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -227,20 +229,16 @@ async def test_bookmarks_go_to_those_who_asked(cluster, monkeypatch: pytest.Monk
     assert int(bookmark["object"]["metadata"]["resourceVersion"]) == cluster.server.storage.feed.revision
 
 
-async def test_an_event_is_framed_once_for_many(cluster) -> None:
+async def test_an_event_is_framed_once_for_many(cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     watches = [await open_watch(cluster, "resourceVersion=0") for _ in range(3)]
     made = []
-    original = watching.Framing._plain
+    original = Framing.build
 
-    def counted(self, change):
+    def counted(self: Framing, change: Change) -> bytes:
         made.append(change)
         return original(self, change)
 
-    for stream in list(cluster.server.http.connections):
-        exchange = stream._exchange
-        if exchange is not None and exchange.on_close is not None:
-            framing = exchange.on_close.__self__._framing
-            framing.build = lambda change, framing=framing: counted(framing, change)
+    monkeypatch.setattr(Framing, "build", counted)
     await cluster.direct().create(CONFIG_MAPS, named("a"))
     for events in watches:
         assert (await events.next())["type"] == "ADDED"
