@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from cybernetes.core.api import codec, fielderror, schema
+from cybernetes.core.api.protobuf.envelope import MEDIA_TYPE as PROTOBUF
 from cybernetes.core.api.resource import Resource
 from cybernetes.core.api.validation.metadata import check_field_manager
 from cybernetes.core.client.interface import APPLY_PATCH
 from cybernetes.core.errors import Cause, bad_request, invalid, unsupported_media_type
 from cybernetes.core.objects import Gvk, Object
 from cybernetes.services.apiserver.call import Call
-from cybernetes.services.apiserver.negotiation import PROTOBUF
 
 _ACCEPTED = ("application/json", "application/yaml", PROTOBUF)
 #: What is read as JSON or YAML; nothing means JSON.

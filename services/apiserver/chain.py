@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import orjson
 
+from cybernetes.core.api.protobuf.envelope import MEDIA_TYPE as PROTOBUF
 from cybernetes.core.api.resource import Resource, Subresource
 from cybernetes.core.auth.attributes import Attributes, refusal
 from cybernetes.core.auth.user import User, is_master
@@ -299,7 +300,7 @@ def _headers(form: Form, warnings: list[str], *, is_stream: bool = False) -> byt
 
 @lru_cache(maxsize=16)
 def _content_type(media: str, is_stream: bool) -> bytes:
-    parameter = ";stream=watch" if is_stream and media == negotiation.PROTOBUF else ""
+    parameter = ";stream=watch" if is_stream and media == PROTOBUF else ""
     return b"Content-Type: %b\r\n%b" % (f"{media}{parameter}".encode(), _NO_CACHE)
 
 
