@@ -58,6 +58,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: How often the node's images are listed for its status.
+IMAGES_S = 60.0
+
 
 class Kubelet:
     """``root`` holds pods' volumes, ``logs`` their logs. ``tls`` is the server's context, with the cluster's CA as
@@ -102,6 +105,8 @@ class Kubelet:
         self._addresses = tuple(addresses)
         self._max_pods = max_pods
         self._reserved = dict(reserved or {})
+        self._images: list[tuple[list[str], int]] = []
+        self._images_at = float("-inf")
         self._tasks = Tasks("kubelet", on_failure)
         self._directories = directories = Directories(root, logs)
         self._machine = machine = read_machine(root if root.exists() else Path("/"))
@@ -282,18 +287,15 @@ class Kubelet:
 
     async def _facts(self) -> NodeFacts:
         not_ready = ""
-        images: list[tuple[list[str], int]] = []
         try:
             status = await self._runtime.status()
             if not status.is_ready:
                 not_ready = f"container runtime is down: {status.message}"
             elif not status.network_ready:
                 not_ready = f"container runtime network not ready: {status.message}"
-            found = await self._runtime.list_images()
             await self._pressure.look()
             await self._rotator.look(self.pods.records())
-            images = [([*image.digests, *image.tags], image.size) for image in found]
-            images.sort(key=lambda image: (-image[1], image[0]))
+            await self._look_at_images()
         except RuntimeFailure as error:
             not_ready = f"container runtime is down: {error}"
         return NodeFacts(
@@ -305,7 +307,15 @@ class Kubelet:
             runtime=self._runtime_version,
             max_pods=self._max_pods,
             reserved=self._reserved,
-            images=[(names, size) for names, size in images if names],
+            images=self._images,
             pressure=self._pressure.pressure,
             not_ready=not_ready,
         )
+
+    async def _look_at_images(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._images_at < IMAGES_S:
+            return
+        found = [([*image.digests, *image.tags], image.size) for image in await self._runtime.list_images()]
+        self._images = sorted((image for image in found if image[0]), key=lambda image: (-image[1], image[0]))
+        self._images_at = now
