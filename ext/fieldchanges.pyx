@@ -9,7 +9,7 @@ the few that are there are put in their places as they are met.
 """
 
 from cpython.bool cimport PyBool_Check
-from cpython.dict cimport PyDict_Contains, PyDict_GetItem, PyDict_Next, PyDict_SetItem, PyDict_Size
+from cpython.dict cimport PyDict_Contains, PyDict_GetItemWithError, PyDict_Next, PyDict_SetItem, PyDict_Size
 from cpython.list cimport PyList_GET_SIZE
 from cpython.long cimport PyLong_CheckExact
 from cpython.object cimport Py_EQ, PyObject, PyObject_RichCompareBool
@@ -129,7 +129,7 @@ cdef int fill(dict result, Place* places, int count) except -1:
     return 0
 
 
-cdef void release(Place* places, int count):
+cdef void release(Place* places, int count) noexcept:
     cdef int index
     for index in range(count):
         Py_DECREF(<object>places[index].found)
@@ -149,10 +149,12 @@ def compare(Node node, old, new):
 cdef dict whole(Node node, object value):
     """The set of a value that is there on one side only: everything in it, and itself."""
     cdef int kind = node.kind
-    if kind == DEDUCED:
-        kind = MAP if PyDict_CheckExact(value) else LEAF
     if kind == LEAF:
         return {}
+    if kind == DEDUCED:
+        if not PyDict_CheckExact(value):
+            return {}
+        kind = MAP
     if kind == OTHER:
         raise Refused
     if is_empty(value, kind <= MAP):
@@ -173,7 +175,7 @@ cdef dict whole_struct(Node node, dict value):
     cdef dict result = {SELF: {}}
     try:
         while PyDict_Next(value, &position, &key, &item):
-            found = PyDict_GetItem(node.fields, <object>key)
+            found = PyDict_GetItemWithError(node.fields, <object>key)
             if found == NULL:
                 raise Refused
             field = <Field>found
@@ -295,13 +297,13 @@ cdef dict visit_struct(Node node, dict old, dict new, Walk walk):
     cdef dict result = None
     try:
         while new is not None and PyDict_Next(new, &position, &key, &value):
-            found = PyDict_GetItem(node.fields, <object>key)
+            found = PyDict_GetItemWithError(node.fields, <object>key)
             if found == NULL:
                 raise Refused
             field = <Field>found
             if field.node is None:
                 continue
-            other = NULL if old is None else PyDict_GetItem(old, <object>key)
+            other = NULL if old is None else PyDict_GetItemWithError(old, <object>key)
             if other == NULL:
                 put(changes, changes_count, field, whole(field.node, <object>value))
                 changes_count += 1
@@ -317,7 +319,7 @@ cdef dict visit_struct(Node node, dict old, dict new, Walk walk):
         while old is not None and PyDict_Next(old, &position, &key, &value):
             if new is not None and PyDict_Contains(new, <object>key):
                 continue
-            found = PyDict_GetItem(node.fields, <object>key)
+            found = PyDict_GetItemWithError(node.fields, <object>key)
             if found == NULL:
                 raise Refused
             field = <Field>found
@@ -347,7 +349,7 @@ cdef dict visit_map(Node node, dict old, dict new, Walk walk):
     cdef list changes = None
     cdef list losses = None
     while new is not None and PyDict_Next(new, &position, &key, &value):
-        other = NULL if old is None else PyDict_GetItem(old, <object>key)
+        other = NULL if old is None else PyDict_GetItemWithError(old, <object>key)
         if other == NULL:
             walk.removed = None
             changed = whole(node.element, <object>value)
@@ -397,9 +399,9 @@ cdef object plain(object value):
 
 
 cdef object part(Node node, object item, object key):
-    cdef PyObject* value = PyDict_GetItem(item, key)
+    cdef PyObject* value = PyDict_GetItemWithError(item, key)
     if value == NULL:
-        value = PyDict_GetItem(node.defaults, key)
+        value = PyDict_GetItemWithError(node.defaults, key)
     if value == NULL:
         raise Refused
     return plain(<object>value)
@@ -407,7 +409,7 @@ cdef object part(Node node, object item, object key):
 
 cdef str step_of(Node node, object known):
     """The step to the element that is known by this."""
-    cdef PyObject* found = PyDict_GetItem(node.steps, known)
+    cdef PyObject* found = PyDict_GetItemWithError(node.steps, known)
     if found != NULL:
         return <str>found
     if PyDict_Size(node.steps) >= STEPS_MAX:
@@ -437,7 +439,7 @@ cdef dict visit_list(Node node, list old, list new, Walk walk):
         for item in new:
             known = identity(node, item)
             PyDict_SetItem(seen, known, None)
-            other = PyDict_GetItem(earlier, known)
+            other = PyDict_GetItemWithError(earlier, known)
             if other == NULL:
                 walk.removed = None
                 changed = whole(node.element, item)

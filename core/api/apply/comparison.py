@@ -54,7 +54,7 @@ class Comparer:
     def compare(self, old: Any, new: Any) -> Comparison:
         """Raises MergeError."""
         found = kernel.compare(self._node, old, new)
-        return Comparison(*found) if found is not None else self.compare_slowly(old, new)
+        return Comparison._make(found) if found is not None else self.compare_slowly(old, new)
 
     def compare_slowly(self, old: Any, new: Any) -> Comparison:
         """The twin."""

@@ -32,6 +32,7 @@ from cybernetes.core.api.apply.managers import (
     APPLY,
     BEFORE_FIRST_APPLY,
     UPDATE,
+    UPDATE_MANAGERS_MAX,
     Entry,
     Identity,
     Managers,
@@ -81,7 +82,16 @@ class FieldManager:
 
     def create(self, new: Object, manager: str, now: str) -> None:
         """Put the managers into an object that is to be created: ``manager``, of everything it has."""
-        self._update(self._empty, new, manager, now, is_new=True)
+        if "managedFields" in new["metadata"]:
+            self._update(self._empty, new, manager, now, is_new=True)
+            return
+        try:
+            fields = self._version.compare(self._empty, new).changed
+        except MergeError:
+            return  # it is refused later, or has no managers
+        if fields:
+            entry = new_entry(manager or _UNKNOWN, UPDATE, self._version.api_version, self._subresource, fields, now)
+            new["metadata"]["managedFields"] = [entry]
 
     def update(self, live: Object, new: Object, manager: str, now: str) -> None:
         """Put the managers into ``new``, which is to replace ``live``. ``now`` is a metav1.Time."""
@@ -95,9 +105,9 @@ class FieldManager:
         if not entries and not is_new:
             return  # nothing is known of its managers, and an update does not begin to
         try:
-            entries = self._updated(live, new, entries, manager, now)
+            entries = self._updated(live, new, entries, manager or _UNKNOWN, now)
         except MergeError:
-            return  # an object that its type cannot hold is refused later, or has no managers
+            return  # as above
         if entries:
             metadata["managedFields"] = entries
 
@@ -108,16 +118,16 @@ class FieldManager:
         if is_reset(sent):
             return []
         try:
-            return read(sent) or kept
+            return ordered(read(sent)) or kept
         except ManagersError:
             return kept
 
     def _updated(self, live: Object, new: Object, entries: list[Entry], manager: str, now: str) -> list[Entry]:
+        """The entries after a write of ``manager``, of what they were, in their order."""
         version = self._version
         compared = version.compare(live, new)
         others: dict[str, Comparison | None] = {version.api_version: compared}
-        own = Identity(manager or _UNKNOWN, UPDATE, version.api_version, self._subresource)
-        rest: FieldSet = {}
+        own: FieldSet = {}
         result: list[Entry] = []
         for entry in entries:
             api_version = entry["apiVersion"]
@@ -126,18 +136,33 @@ class FieldManager:
             found = others[api_version]
             if found is None:
                 continue
+            changed, removed = found
             fields: FieldSet = self._reconciled(entry) if self._schema_may_change else entry["fieldsV1"]
-            if not found.is_same:
-                fields = difference(difference(fields, found.changed), found.removed)
-            if compared.changed and entry.get("manager") == own.manager and identity(entry) == own:
-                rest = fields
-            elif fields:
+            if removed:
+                fields = difference(fields, removed)
+            if changed:
+                if entry.get("manager") == manager and self._is_own(entry):
+                    own = fields
+                    continue
+                fields = difference(fields, changed)
+            if fields:
                 result.append(entry if fields is entry["fieldsV1"] else with_fields(entry, fields))
-        if compared.changed:
-            fields = union(rest, compared.changed)
-            result.append(new_entry(own.manager, UPDATE, own.api_version, own.subresource, fields, now))
-            result = capped(result)
-        return ordered(result) if len(result) > 1 else result
+        if not compared.changed:
+            return result
+        fields = union(own, compared.changed)
+        last = result[-1] if result else None
+        result.append(new_entry(manager, UPDATE, version.api_version, self._subresource, fields, now))
+        if last is None or last["operation"] == APPLY or last.get("time", "") < now:
+            return result if len(result) <= UPDATE_MANAGERS_MAX else ordered(capped(result))
+        return ordered(capped(result))
+
+    def _is_own(self, entry: Entry) -> bool:
+        """Whether a manager's entry is that of its updates by this (sub)resource and version."""
+        return (
+            entry["operation"] == UPDATE
+            and entry["apiVersion"] == self._version.api_version
+            and entry.get("subresource", "") == self._subresource
+        )
 
     def _compare_in(self, api_version: str, live: Object, new: Object) -> Comparison | None:
         """What the write changed in the words of another version; None when that is not served any more."""

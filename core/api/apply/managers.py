@@ -174,4 +174,11 @@ def is_later(first: Sequence[Entry], second: Sequence[Entry]) -> bool:
 
 def is_same_but_for_times(first: Sequence[Entry], second: Sequence[Entry]) -> bool:
     """Of lists of one length."""
-    return all({**one, "time": ""} == {**other, "time": ""} for one, other in zip(first, second, strict=True))
+    return all(
+        one is other or (identity(one) == identity(other) and _content(one) == _content(other))
+        for one, other in zip(first, second, strict=True)
+    )
+
+
+def _content(entry: Entry) -> tuple[str, FieldSet]:
+    return entry["apiVersion"], entry["fieldsV1"]

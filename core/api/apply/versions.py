@@ -37,9 +37,15 @@ class Version:
     def compare(self, old: Any, new: Any) -> Comparison:
         """What counts of the difference. Raises MergeError."""
         found = self._comparer.compare(old, new)
-        if self.filter is None or found.is_same:
+        keep = self.filter
+        if keep is None:
             return found
-        return Comparison(self.filter(found.changed), self.filter(found.removed))
+        changed, removed = found
+        if changed:
+            changed = keep(changed)
+        if removed:
+            removed = keep(removed)
+        return Comparison(changed, removed)
 
     def filtered(self, fields: FieldSet) -> FieldSet:
         return fields if self.filter is None else self.filter(fields)
