@@ -141,8 +141,8 @@ def envelope(kind: str, raw: bytes, api_version: str = "v1") -> bytes:
     [
         (b'{"kind":"Pod"}', "expected prefix"),
         (b"", "empty data"),
-            (MAGIC, "empty body"),
-            (MAGIC + b"\x1a\x00", "Kind' is missing"),
+        (MAGIC, "empty body"),
+        (MAGIC + b"\x1a\x00", "Kind' is missing"),
         (envelope("Thing", b""), 'no kind "Thing" is registered for version "v1"'),
         (envelope("Pod", b"\x0a\xff"), "unexpected EOF"),
         (envelope("Pod", b"\xff" * 11), "integer overflow"),
