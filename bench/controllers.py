@@ -285,6 +285,7 @@ async def year(given: argparse.Namespace) -> None:
     began = time.perf_counter()
     world = World(CronJobs)
     spec = {"schedule": "0 */6 * * *", "jobTemplate": {"spec": {"template": {"spec": {}}}}}
+    spec |= {"successfulJobsHistoryLimit": 3, "failedJobsHistoryLimit": 1}
     world.create(CRON_JOBS, {"metadata": {"name": "c", "namespace": "default"}, "spec": spec})
     made = 0
 
