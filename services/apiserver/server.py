@@ -119,6 +119,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
+        self._reader.close()
         self.server.forget(self)
         if self._timer is not None:
             self._timer.cancel()
@@ -158,6 +159,7 @@ class Connection(asyncio.Protocol):
         if self._reading_paused:
             self.transport.resume_reading()
         self.transport.set_protocol(protocol)
+        self._reader.close()
         return self._reader.take_rest()
 
     def peer_certificate(self) -> bytes | None:

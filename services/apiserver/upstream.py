@@ -10,14 +10,17 @@ then sends belongs to nobody else's request (CVE-2018-1002105). Redirects are no
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
 _HEAD_BYTES_MAX = 64 * 1024
 _AHEAD_BYTES_MAX = 1024 * 1024
-_CHUNK_LINE_MAX = 1024
 
 
 class UpstreamError(Exception):
@@ -35,6 +38,50 @@ class Head(NamedTuple):
         return next((value for key, value in self.headers if key == name), "")
 
 
+class _Answer:
+    """What llhttp says of the answer: its head once that is complete, and the pieces of its body. Answers to come
+    (``100 Continue``) are skipped, and so is what follows the end."""
+
+    def __init__(self) -> None:
+        self.parser: HttpResponseParser | None = HttpResponseParser(self)
+        self.head: Head | None = None
+        self.pieces: deque[bytes] = deque()
+        self.size = 0
+        self.is_complete = False
+        #: The body ends with the connection: nothing else says where.
+        self.is_open_ended = False
+        self.fields: list[tuple[str, str]] = []
+        self.fields_size = 0
+        self._reason = b""
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.head is None:
+            self.fields_size += len(name) + len(value)
+            self.fields.append((name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")))
+
+    def on_headers_complete(self) -> None:
+        if self.head is not None or self.parser is None:
+            return
+        code = self.parser.get_status_code()
+        if code == 101 or code >= 200:
+            head = self.head = Head(code, self._reason.decode("latin-1"), tuple(self.fields))
+            is_chunked = "chunked" in head.get("transfer-encoding").lower()
+            self.is_open_ended = not (is_chunked or head.get("content-length"))
+        self._reason = b""
+        self.fields.clear()
+
+    def on_body(self, data: bytes) -> None:
+        if not self.is_complete:
+            self.pieces.append(data)
+            self.size += len(data)
+
+    def on_message_complete(self) -> None:
+        self.is_complete = self.head is not None
+
+
 class Upstream(asyncio.Protocol):
     """One connection, made by ``connect``."""
 
@@ -42,14 +89,15 @@ class Upstream(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._buffer = bytearray()
+        self._answer = _Answer()
+        self._head_size = 0
+        self._error = ""
+        self._rest = bytearray()  # what came after the head of a 101
+        self._is_upgraded = False
         self._is_ended = False
         self._is_paused = False
         self._wake: asyncio.Future[None] | None = None
         self._peer: Pipe | None = None
-        # How the body is delimited: bytes left, -1 until the end of the stream, -2 chunked.
-        self._left = 0
-        self._is_done = False
 
     @classmethod
     async def connect(
@@ -70,8 +118,10 @@ class Upstream(asyncio.Protocol):
                     )
         except TimeoutError:
             raise UpstreamError(f"dial tcp {_address(host, port)}: i/o timeout") from None
-        except (OSError, ssl.SSLError) as error:
-            why = error.strerror or str(error)
+        except OSError as error:
+            # asyncio's own words for a refused connection say where, which is said already.
+            number = None if isinstance(error, ssl.SSLError) else error.errno
+            why = error.strerror or str(error) if number is None else os.strerror(number)
             raise UpstreamError(f"dial tcp {_address(host, port)}: connect: {why.lower()}") from error
         return upstream
 
@@ -84,11 +134,33 @@ class Upstream(asyncio.Protocol):
         if self._peer is not None:
             self._peer.transport.write(data)
             return
-        self._buffer += data
-        if len(self._buffer) > _AHEAD_BYTES_MAX and not self._is_paused:
+        if self._is_upgraded:
+            self._rest += data
+        elif not self._error and not self._answer.is_complete:
+            self._parse(data)
+        if self._answer.size + len(self._rest) > _AHEAD_BYTES_MAX and not self._is_paused:
             self._is_paused = True
             self.transport.pause_reading()
         self._awake()
+
+    def _parse(self, data: bytes) -> None:
+        answer = self._answer
+        assert answer.parser is not None
+        if answer.head is None:
+            self._head_size += len(data)
+        try:
+            answer.parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self._is_upgraded = True
+            self._rest += data[upgrade.args[0] :]
+        except HttpParserError as error:
+            self._error = f"malformed HTTP response: {error}"
+        if answer.fields_size > _HEAD_BYTES_MAX or (answer.head is None and self._head_size > _HEAD_BYTES_MAX):
+            answer.head = None
+            self._error = "the answer's headers are too large"
+        elif answer.head is not None and answer.head.code == 101 and not self._is_upgraded:
+            answer.head = None
+            self._error = "malformed HTTP response: protocols are switched without a name"
 
     def eof_received(self) -> bool | None:
         self._is_ended = True
@@ -97,6 +169,7 @@ class Upstream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_ended = True
+        self._answer.parser = None  # or the two would wait for the cyclic collector
         if self._peer is not None:
             self._peer.transport.close()
         self._awake()
@@ -120,39 +193,38 @@ class Upstream(asyncio.Protocol):
     async def read_head(self) -> Head:
         """The status and headers of the answer. Raises UpstreamError."""
         while True:
-            end = self._buffer.find(b"\r\n\r\n")
-            if end >= 0:
-                head = _parse(self._buffer[:end].decode("latin-1"))
-                del self._buffer[: end + 4]
-                if head.code == 100:
-                    continue
-                self._delimit(head)
-                return head
-            if len(self._buffer) > _HEAD_BYTES_MAX:
-                raise UpstreamError("the answer's headers are too large")
+            if self._answer.head is not None:
+                return self._answer.head
+            if self._error:
+                raise UpstreamError(self._error)
             if self._is_ended:
                 raise UpstreamError("the connection was closed before an answer came")
             await self._more()
 
     def has_no_body(self) -> None:
         """The answer was to a HEAD: its headers promise a body that does not come."""
-        self._is_done = True
+        self._answer.is_complete = True
 
     async def read(self) -> bytes:
         """The next piece of the body; b"" at its end. Raises UpstreamError when it ends too early."""
-        while not self._is_done:
-            piece = self._take()
-            if piece:
+        answer = self._answer
+        while True:
+            if answer.pieces:
+                piece = answer.pieces.popleft()
+                answer.size -= len(piece)
+                if self._is_paused and answer.size < _AHEAD_BYTES_MAX // 2:
+                    self._is_paused = False
+                    self.transport.resume_reading()
                 return piece
-            if self._ended_body():
-                break
+            if answer.is_complete:
+                return b""
+            if self._error:
+                raise UpstreamError(self._error)
             if self._is_ended:
-                if self._left == -1:
-                    self._is_done = True
-                    break
+                if answer.is_open_ended:
+                    return b""
                 raise UpstreamError("the connection was closed in the middle of the answer")
             await self._more()
-        return b""
 
     async def read_all(self, limit: int) -> bytes:
         """At most ``limit`` bytes of the body."""
@@ -167,75 +239,14 @@ class Upstream(asyncio.Protocol):
     def pipe(self, peer: Pipe) -> bytes:
         """From now on what comes goes to ``peer``. Returns what came after the head already."""
         self._peer = peer
-        rest = bytes(self._buffer)
-        self._buffer.clear()
+        rest = bytes(self._rest)
+        self._rest.clear()
         if self._is_paused:
             self.transport.resume_reading()
         return rest
 
     def close(self) -> None:
         self.transport.abort()
-
-    def _ended_body(self) -> bool:
-        return self._is_done
-
-    def _delimit(self, head: Head) -> None:
-        if head.code in (101, 204, 304):
-            self._is_done = True
-        elif "chunked" in head.get("transfer-encoding").lower():
-            self._left = -2
-        elif head.get("content-length"):
-            try:
-                self._left = int(head.get("content-length"))
-            except ValueError:
-                raise UpstreamError("malformed Content-Length") from None
-            self._is_done = self._left <= 0
-        else:
-            self._left = -1
-
-    def _take(self) -> bytes:
-        buffer = self._buffer
-        if not buffer:
-            return b""
-        if self._left == -1:
-            piece = bytes(buffer)
-            buffer.clear()
-        elif self._left >= 0:
-            piece = bytes(buffer[: self._left])
-            del buffer[: self._left]
-            self._left -= len(piece)
-            self._is_done = self._left == 0
-        else:
-            piece = self._take_chunk()
-        if self._is_paused and len(buffer) < _AHEAD_BYTES_MAX // 2:
-            self._is_paused = False
-            self.transport.resume_reading()
-        return piece
-
-    def _take_chunk(self) -> bytes:
-        buffer = self._buffer
-        end = buffer.find(b"\r\n")
-        if end < 0:
-            if len(buffer) > _CHUNK_LINE_MAX:
-                raise UpstreamError("malformed chunked encoding")
-            return b""
-        try:
-            size = int(buffer[:end].partition(b";")[0], 16)
-        except ValueError:
-            raise UpstreamError("malformed chunked encoding") from None
-        if size > _AHEAD_BYTES_MAX * 16 or size < 0:
-            raise UpstreamError("malformed chunked encoding")
-        if size == 0:
-            self._is_done = True
-            return b""
-        if len(buffer) < end + 4 + size:
-            if self._is_paused:  # a chunk larger than what is read ahead
-                self._is_paused = False
-                self.transport.resume_reading()
-            return b""
-        piece = bytes(buffer[end + 2 : end + 2 + size])
-        del buffer[: end + 4 + size]
-        return piece
 
     async def _more(self) -> None:
         self._wake = self._loop.create_future()
@@ -273,20 +284,6 @@ class Pipe(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._upstream.transport.resume_reading()
-
-
-def _parse(text: str) -> Head:
-    line, *rest = text.split("\r\n")
-    parts = line.split(" ", 2)
-    if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not (parts[1].isdigit() and len(parts[1]) == 3):
-        raise UpstreamError("the answer is not HTTP")
-    headers = []
-    for each in rest:
-        name, separator, value = each.partition(":")
-        if not separator or name != name.strip():
-            raise UpstreamError("the answer has a malformed header")
-        headers.append((name.lower(), value.strip()))
-    return Head(int(parts[1]), parts[2] if len(parts) == 3 else "", tuple(headers))
 
 
 def _address(host: str, port: int) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +65,53 @@ def test_upgrades_and_impersonation_are_seen() -> None:
     assert not read_all(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", 999)[0].wants_upgrade
 
 
+@pytest.mark.parametrize("step", [1, 5, 1000])
+def test_a_body_comes_before_the_upgrade_and_requests_after_one_that_was_only_answered(step: int) -> None:
+    head = b"POST /exec HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\nContent-Length: 3\r\n\r\n"
+    connect = b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n"
+    upgrade, get, tunnel, again = read_all(head + b"abc" + GET + connect + b"de" + GET, step)
+    assert upgrade.wants_upgrade and upgrade.body == b"abc"
+    assert (tunnel.method, tunnel.wants_upgrade, tunnel.body) == ("CONNECT", False, b"de")
+    assert get == again and get.target == "/api/v1/pods?limit=5"
+
+
+def test_trailers_are_no_headers() -> None:
+    trailer = b"Authorization: x\r\nHost: b\r\n\r\n"
+    request = read_all(CHUNKED.replace(b"Trailer: t\r\n\r\n", trailer) + GET, 999)[0]
+    assert request.headers == {"host": "a", "transfer-encoding": "chunked"}
+
+
+def test_empty_lines_within_chunks_end_nothing() -> None:
+    head = b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    data = head + b"8\r\na\r\n\r\nb\r\n\r\n" + b"4\r\n\r\n\r\n\r\n0\r\n\r\n"
+    for step in range(1, len(data)):
+        first, second = read_all(data + GET, step)
+        assert first.body == b"a\r\n\r\nb\r\n" + b"\r\n\r\n" and second.method == "GET"
+
+
+def test_a_target_may_be_unescaped_utf8() -> None:
+    request = read_all("GET /api/v1/pods?labelSelector=a=é HTTP/1.1\r\nHost: a\r\n\r\n".encode(), 999)[0]
+    assert request.target.encode("latin-1").decode() == "/api/v1/pods?labelSelector=a=é"
+
+
+def test_spaces_around_values_are_not_theirs() -> None:
+    assert read_all(b"GET / HTTP/1.1\r\nHost:\t a \t\r\nX:\r\n\r\n", 999)[0].headers == {"host": "a", "x": ""}
+
+
+def test_a_reader_that_is_closed_needs_no_collector() -> None:
+    reader = RequestReader()
+    reader.feed(GET)
+    gc.collect()
+    gc.disable()
+    try:
+        assert reader.next_request() is not None
+        reader.close()
+        del reader
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
 def test_bytes_after_the_last_request_are_given_back() -> None:
     reader = RequestReader()
     reader.feed(GET + b"\x81\x00rest")
@@ -90,6 +139,11 @@ HEAD = "POST / HTTP/1.1\r\nHost: a\r\n"
         (HEAD + "Transfer-Encoding: xchunked\r\n\r\n", 501),
         (HEAD + "Transfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n\r\nx", 400),
         (HEAD + "Transfer-Encoding: chunked\r\n\r\n5\r\nhelloXX", 400),
+        (HEAD + "Transfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n", 400),
+        (HEAD + "Transfer-Encoding: chunked\r\n\r\n5;a\nX\r\nhello\r\n0\r\n\r\n", 400),
+        (HEAD + "Transfer-Encoding: chunked\r\n\r\n5;" + "a" * 20_000, 400),
+        (HEAD + "Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + "a" * 20_000, 400),
+        (HEAD + "Connection: upgrade\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         (HEAD + "Transfer-Encoding: chunked\r\n\r\n-5\r\n", 400),
         (HEAD + "Transfer-Encoding: chunked\r\n\r\n0x5\r\n", 400),
         (HEAD + "Transfer-Encoding: chunked\r\n\r\n" + "5" * 5000, 400),
@@ -111,6 +165,14 @@ HEAD = "POST / HTTP/1.1\r\nHost: a\r\n"
         ("GET / FTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("G(T / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("FLY / HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        ("get / HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        ("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET / HTTP/1.1\nHost: a\n\n\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\n Host: a\r\n\r\n", 400),
+        ("GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505),
+        ("DESCRIBE / RTSP/1.0\r\nHost: a\r\n\r\n", 400),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
         ("GET / HTTP/1.1\r\n\r\n", 400),
         # Bounds.
         (HEAD + "Content-Length: 3145729\r\n\r\n", 413),
@@ -130,7 +192,7 @@ def test_what_could_be_read_in_two_ways_is_refused(data: str, code: int) -> None
 
 def test_a_chunked_body_is_bounded_as_a_whole() -> None:
     reader = RequestReader(body_bytes_max=10)
-    reader.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nhello!\r\n6\r\n")
+    reader.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nhello!\r\n6\r\nworld")
     with pytest.raises(Malformed) as caught:
         reader.next_request()
     assert caught.value.code == 413

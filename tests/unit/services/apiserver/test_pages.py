@@ -120,5 +120,5 @@ async def test_what_cannot_be_read_is_a_status(cluster) -> None:
     writer.write(b"GET / HTTP/1.1\r\nBad Header: x\r\n\r\n")
     received = await reader.read()
     assert received.startswith(b"HTTP/1.1 400 ")
-    assert orjson.loads(received.partition(b"\r\n\r\n")[2])["message"] == "malformed header"
+    assert orjson.loads(received.partition(b"\r\n\r\n")[2])["message"] == "malformed request: Invalid header token"
     writer.close()
