@@ -20,6 +20,7 @@ from cybernetes.core.objects import PODS, SERVICE_ACCOUNTS
 from cybernetes.core.store.memory import MemoryStore
 from cybernetes.services.apiserver.apiserver import ApiServer
 from cybernetes.services.common.directclient import DirectClient
+from cybernetes.services.kubelet.cgroups import Cgroups
 from cybernetes.services.kubelet.kubelet import Kubelet
 from cybernetes.services.kubelet.network import PodNetwork
 from cybernetes.services.kubelet.runtimes.interface import Runtime
@@ -103,9 +104,8 @@ async def measure(given: argparse.Namespace, folder: Path) -> None:
     await asyncio.gather(*(client.create(PODS, pod(name)) for name in names))
     await watched.until(names)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    print(
-        f"{given.pods} at once      all ready after {1000 * seconds:7.1f} ms   {1000 * cpu / given.pods:6.2f} ms CPU a pod"
-    )
+    each = 1000 * cpu / given.pods
+    print(f"{given.pods} at once      all ready after {1000 * seconds:7.1f} ms   {each:6.2f} ms CPU a pod")
     for item in (await client.list(PODS)).items:
         await client.delete(PODS, item["metadata"]["name"], "default", grace_period_s=0)
     while await runtime.list_sandboxes():
@@ -114,6 +114,7 @@ async def measure(given: argparse.Namespace, folder: Path) -> None:
     await kubelet.stop()
     await server.stop()
     await network.remove()
+    Cgroups("cybernetes-bench").destroy()
 
 
 def main() -> None:

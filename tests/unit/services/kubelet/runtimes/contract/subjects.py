@@ -92,6 +92,14 @@ class SimulatedSubject:
         return result
 
 
+async def _leave_nothing() -> None:
+    from cybernetes.services.kubelet.cgroups import Cgroups
+    from cybernetes.services.kubelet.network import PodNetwork
+
+    await PodNetwork(bridge=BRIDGE).remove()
+    Cgroups(OWNER).destroy()
+
+
 class ProcessSubject:
     name = "process"
     image = "host"
@@ -118,9 +126,7 @@ class ProcessSubject:
         return ProcessRuntime(folder / "records", hidden, OWNER, network, SystemClock())
 
     async def close(self, folder: Path) -> None:
-        from cybernetes.services.kubelet.network import PodNetwork
-
-        await PodNetwork(bridge=BRIDGE).remove()
+        await _leave_nothing()
 
     def command(self, script: str) -> Sequence[str]:
         return ["sh", "-c", script]
@@ -165,9 +171,7 @@ class DockerSubject:
         return DockerRuntime(OWNER, OWNER, network, SystemClock(), Engine())
 
     async def close(self, folder: Path) -> None:
-        from cybernetes.services.kubelet.network import PodNetwork
-
-        await PodNetwork(bridge=BRIDGE).remove()
+        await _leave_nothing()
 
     def command(self, script: str) -> Sequence[str]:
         return ["sh", "-c", script]
