@@ -53,13 +53,20 @@ class Comparer:
 
     def compare(self, old: Any, new: Any) -> Comparison:
         """Raises MergeError."""
-        found = kernel.compare(self._node, old, new)
-        return Comparison._make(found) if found is not None else self.compare_slowly(old, new)
+        if self._node is not None:
+            found = kernel.compare(self._node, old, new)
+            return Comparison._make(found) if found is not None else self.compare_slowly(old, new)
+        # A type that is deduced as a whole: what nobody owns is taken out afterwards.
+        found = kernel.compare(self.type.kernel_node, old, new)
+        return self.compare_slowly(old, new) if found is None else _without_unowned(*found)
 
     def compare_slowly(self, old: Any, new: Any) -> Comparison:
         """The twin."""
-        changed, removed = compare_values(self.type, old, new)
-        return Comparison(difference_slowly(changed, STRIPPED), difference_slowly(removed, STRIPPED))
+        return _without_unowned(*compare_values(self.type, old, new))
+
+
+def _without_unowned(changed: FieldSet, removed: FieldSet) -> Comparison:
+    return Comparison(difference_slowly(changed, STRIPPED), difference_slowly(removed, STRIPPED))
 
 
 def compare_values(type_: MergeType, old: Any, new: Any) -> Comparison:

@@ -158,7 +158,7 @@ class FieldManager:
 
     def _is_own(self, entry: Entry) -> bool:
         """Whether a manager's entry is that of its updates by this (sub)resource and version."""
-        return (
+        return bool(
             entry["operation"] == UPDATE
             and entry["apiVersion"] == self._version.api_version
             and entry.get("subresource", "") == self._subresource

@@ -270,18 +270,16 @@ def _kind(type_: MergeType) -> int:
     return _STRUCT if type_.map.fields else _MAP
 
 
-def root_node(type_: MergeType) -> kernel.Node:
-    """What the kernel walks for a whole object: what nobody owns is passed over there."""
+def root_node(type_: MergeType) -> kernel.Node | None:
+    """What the kernel walks for a whole object: what nobody owns is passed over there. None: it cannot be told."""
     whole = type_.map
     metadata = whole.member("metadata") if whole is not None else None
-    if whole is None or metadata is None or metadata.map is None:
-        return type_.kernel_node
-    node = kernel.Node(_kind(type_), False)
-    owned = kernel.Node(_kind(metadata), False)
+    if whole is None or metadata is None or metadata.map is None or {_kind(type_), _kind(metadata)} != {_STRUCT}:
+        return None
+    node = kernel.Node(_STRUCT, False)
+    owned = kernel.Node(_STRUCT, False)
     owned.set_fields(_node_fields(metadata.map, UNOWNED_METADATA))
     node.set_fields({**_node_fields(whole, UNOWNED), "metadata": owned})
-    if whole.element is not None:
-        node.set_element(_node(whole.element))
     return node
 
 

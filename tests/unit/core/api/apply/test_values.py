@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from applying import NUMBER, SPEC, STRING, keyed, listing, mapping, paths, set_of, struct
 
-from cybernetes.core.api.apply.comparison import Comparison, compare_values
+from cybernetes.core.api.apply.comparison import Comparer, Comparison, compare_values
 from cybernetes.core.api.apply.extraction import to_set
 from cybernetes.core.api.apply.mergetypes import DEDUCED, UNTYPED, ListRule, MapRule, MergeType, merge_type_of
 from cybernetes.core.api.apply.merging import merge
@@ -258,6 +258,15 @@ def test_what_fits() -> None:
     validate(MergeType(scalar="untyped"), 1)
     with pytest.raises(MergeError):
         validate(MergeType(scalar="untyped"), {})
+
+
+def test_whole_objects_without_a_schema() -> None:
+    old = {"apiVersion": "v", "kind": "K", "metadata": {"name": "x", "uid": "u"}, "spec": {"a": 1}}
+    new = {"apiVersion": "v", "kind": "K", "metadata": {"name": "y", "labels": {"l": "1"}}, "spec": {"b": {"c": [1]}}}
+    expected = Comparison(paths("metadata.labels", "metadata.labels.l", "spec.b", "spec.b.c"), paths("spec.a"))
+    assert Comparer(DEDUCED).compare(old, new) == expected
+    assert Comparer(DEDUCED).compare_slowly(old, new) == expected
+    assert Comparer(DEDUCED).compare({"metadata": {}}, old).changed == paths("spec", "spec.a")
 
 
 def test_equality_of_json() -> None:
