@@ -70,6 +70,12 @@ def _hierarchies() -> tuple[dict[str, Path], Path | None]:
     return first, None if first.get("memory") else second
 
 
+def _mounted() -> list[Path]:
+    """Where hierarchies are mounted, also those that we do not use."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [Path(line.split()[4]) for line in lines if line.partition(" - ")[2].split()[0] in ("cgroup", "cgroup2")]
+
+
 class Cgroups:
     """The groups below ``/<parent>`` in every hierarchy. Paths are relative, such as ``pod1234/web``."""
 
@@ -183,8 +189,9 @@ class Cgroups:
         return 0
 
     def remove(self, path: str) -> None:
-        """Remove an empty group and the empty groups in it. Raises OSError (EBUSY) while processes are in it."""
-        for root in self._roots():
+        """Remove an empty group and the empty groups in it, from all hierarchies: an engine makes the parents of its
+        containers in every one, and leaves them. Raises OSError (EBUSY) while processes are in it."""
+        for root in _mounted():
             folder = root / self.parent / path
             inner = sorted((item for item in folder.rglob("*") if item.is_dir()), key=lambda item: -len(item.parts))
             for item in [*inner, folder]:
