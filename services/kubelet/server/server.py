@@ -170,7 +170,7 @@ class KubeletServer:
         if request.parts[1:] not in ([], ["resource"]):
             raise Refused(404, "404 page not found")
         text = stats.resource_metrics(await self._backend.summary())
-        request.exchange.respond(200, b"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n", text.encode())
+        request.exchange.respond(200, b"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n", text)
 
     # What concerns one container.
 

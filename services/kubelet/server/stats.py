@@ -2,47 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from cybernetes.core.clock import parse_time
 
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
-def resource_metrics(summary: Mapping[str, Any]) -> str:
-    """``/metrics/resource`` of a kubelet (https://kep.k8s.io/1867). Timestamps are left to the scraper."""
-    families: dict[str, tuple[str, list[str]]] = {
-        "container_cpu_usage_seconds_total": ("counter", []),
-        "container_memory_working_set_bytes": ("gauge", []),
-        "container_start_time_seconds": ("gauge", []),
-        "node_cpu_usage_seconds_total": ("counter", []),
-        "node_memory_working_set_bytes": ("gauge", []),
-        "pod_cpu_usage_seconds_total": ("counter", []),
-        "pod_memory_working_set_bytes": ("gauge", []),
-    }
+_KINDS = ("node", "pod", "container")
+_LABELS = {"node": (), "pod": ("namespace", "pod"), "container": ("container", "namespace", "pod")}
 
-    def add(prefix: str, labels: Mapping[str, str], stats: Mapping[str, Any]) -> None:
-        text = ",".join(f'{name}="{value}"' for name, value in labels.items())
-        text = f"{{{text}}}" if text else ""
-        cpu = (stats.get("cpu") or {}).get("usageCoreNanoSeconds")
-        memory = (stats.get("memory") or {}).get("workingSetBytes")
-        if prefix == "container" and stats.get("startTime"):
-            families["container_start_time_seconds"][1].append(f"{text} {parse_time(stats['startTime'])}")
-        if cpu is not None:
-            families[f"{prefix}_cpu_usage_seconds_total"][1].append(f"{text} {cpu / 1e9}")
-        if memory is not None:
-            families[f"{prefix}_memory_working_set_bytes"][1].append(f"{text} {memory}")
 
-    add("node", {}, summary.get("node") or {})
+class _Summary:
+    """A stats summary as a collector. Timestamps are left to the scraper."""
+
+    def __init__(self, summary: Mapping[str, Any]) -> None:
+        self._summary = summary
+
+    def collect(self) -> Iterable[Metric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        started = GaugeMetricFamily(
+            "container_start_time_seconds",
+            "When the container started, in seconds since 1970.",
+            labels=_LABELS["container"],
+        )
+        families: list[Metric] = [started]
+        for kind, of_kind in _by_kind(self._summary).items():
+            cpu = CounterMetricFamily(
+                f"{kind}_cpu_usage_seconds_total",
+                f"Processor time that the {kind} used, in seconds.",
+                labels=_LABELS[kind],
+            )
+            memory = GaugeMetricFamily(
+                f"{kind}_memory_working_set_bytes", f"Working set of the {kind}, in bytes.", labels=_LABELS[kind]
+            )
+            for labels, stats in of_kind:
+                if kind == "container" and stats.get("startTime"):
+                    started.add_metric(labels, parse_time(stats["startTime"]))
+                used = (stats.get("cpu") or {}).get("usageCoreNanoSeconds")
+                if used is not None:
+                    cpu.add_metric(labels, used / 1e9)
+                held = (stats.get("memory") or {}).get("workingSetBytes")
+                if held is not None:
+                    memory.add_metric(labels, held)
+            families += [cpu, memory]
+        yield from (family for family in families if family.samples)
+        yield GaugeMetricFamily("resource_scrape_error", "1 when there was an error, else 0.", 0)
+
+
+def resource_metrics(summary: Mapping[str, Any]) -> bytes:
+    """``/metrics/resource`` of a kubelet (https://kep.k8s.io/1867)."""
+    from prometheus_client import generate_latest
+
+    return generate_latest(_Summary(summary))
+
+
+def _by_kind(summary: Mapping[str, Any]) -> dict[str, list[tuple[tuple[str, ...], Mapping[str, Any]]]]:
+    """Label values and stats of the node, of pods and of containers."""
+    found: dict[str, list[tuple[tuple[str, ...], Mapping[str, Any]]]] = {kind: [] for kind in _KINDS}
+    found["node"].append(((), summary.get("node") or {}))
     for pod in summary.get("pods") or ():
-        reference = pod["podRef"]
-        labels = {"namespace": reference["namespace"], "pod": reference["name"]}
-        add("pod", labels, pod)
-        for container in pod.get("containers") or ():
-            add("container", {"container": container["name"], **labels}, container)
-    lines: list[str] = []
-    for name, (kind, samples) in families.items():
-        if samples:
-            lines.append(f"# TYPE {name} {kind}")
-            lines.extend(name + sample for sample in samples)
-    lines += ["# TYPE resource_scrape_error gauge", "resource_scrape_error 0"]
-    return "\n".join(lines) + "\n"
+        place = (pod["podRef"]["namespace"], pod["podRef"]["name"])
+        found["pod"].append((place, pod))
+        found["container"] += [((each["name"], *place), each) for each in pod.get("containers") or ()]
+    return found

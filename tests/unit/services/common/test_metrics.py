@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -56,3 +59,27 @@ def test_what_the_process_uses() -> None:
     families = parsed(metrics)
     assert families["process_resident_memory_bytes"].samples[0].value > 1e6
     assert families["process_open_fds"].samples[0].value >= 3
+    assert families["process_cpu_seconds"].type == "counter"
+    assert families["process_start_time_seconds"].samples[0].value > 1e9
+
+
+def test_what_is_read_and_only_grows_is_announced_as_a_counter() -> None:
+    metrics = Metrics()
+    metrics.gauge("adds_total", "Adds.", lambda: [((), 3)])
+    assert b"# TYPE adds_total counter\nadds_total 3.0\n" in metrics.text()
+
+
+def test_the_text_is_of_now() -> None:
+    metrics = Metrics()
+    counter = metrics.counter("c_total", "C.")
+    for expected in (1.0, 2.0):
+        counter.add()
+        assert parsed(metrics)["c"].samples[0].value == expected
+
+
+def test_nothing_is_imported_to_count() -> None:
+    code = (
+        "import sys; from cybernetes.services.common.metrics import Metrics; Metrics().counter('a_total', '').add();"
+        "assert 'prometheus_client' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
