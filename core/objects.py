@@ -55,6 +55,7 @@ class Gvk(NamedTuple):
 
 # What our own components watch and write.
 BINDINGS = Gvr("", "v1", "bindings")
+COMPONENT_STATUSES = Gvr("", "v1", "componentstatuses")
 CONFIG_MAPS = Gvr("", "v1", "configmaps")
 CUSTOM_RESOURCE_DEFINITIONS = Gvr("apiextensions.k8s.io", "v1", "customresourcedefinitions")
 ENDPOINTS = Gvr("", "v1", "endpoints")

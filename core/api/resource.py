@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from cybernetes.core.api.fielderror import FieldError
+from cybernetes.core.auth.user import User
 from cybernetes.core.clock import Clock, Random
 from cybernetes.core.objects import Gvk, Gvr, Object
 
@@ -39,7 +40,7 @@ class Context(NamedTuple):
 
     clock: Clock
     random: Random
-    user_name: str
+    user: User
     namespace: str
 
 
@@ -83,7 +84,10 @@ class Strategy:
     validate_create: Callable[[Object], Sequence[FieldError]] = _no_errors
     validate_update: Callable[[Object, Object], Sequence[FieldError]] = _no_update_errors
     validate_status: Callable[[Object, Object], Sequence[FieldError]] = _no_update_errors
+    #: Of a new object; ``update_warnings`` (new and old) of an update, None where those are the same.
     warnings: Callable[[Object], Sequence[str]] = _no_warnings
+    update_warnings: Callable[[Object, Object], Sequence[str]] | None = None
+    status_warnings: Callable[[Object], Sequence[str]] = _no_warnings
     #: True: an update whose resourceVersion is absent is accepted (upstream: AllowUnconditionalUpdate).
     allows_unconditional_update: bool = True
     #: True: PUT to a name that does not exist creates it (upstream: AllowCreateOnUpdate).

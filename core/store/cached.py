@@ -6,8 +6,8 @@ keeps those bytes and where the metadata begins, so that every answer is bytes c
     json()   {"apiVersion":"v1","kind":"Pod","metadata":{ "resourceVersion":"7", "name":…
     item()                                  {"metadata":{ "resourceVersion":"7", "name":…     as lists carry it
 
-Everything here is immutable but for caches: ``Cached.object()`` while a batch is delivered, ``Cached.message`` as long as
-the object is the newest, and ``Change.frame``.
+Everything here is immutable but for caches: ``Cached.bare()`` while a batch is delivered, ``Cached.message`` as long
+as the object is the newest, and ``Change.frame``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ import orjson
 from cybernetes.core.client.interface import EventType
 from cybernetes.core.labels import FieldSelector, Selector
 from cybernetes.core.objects import Object
+from cybernetes.ext.jsonskip import end_of_value
 
 _METADATA = b'"metadata":{'
+#: Quotes within texts are escaped, so this is nowhere but where a member begins that is not the first.
+_MANAGED = b',"managedFields":['
 _CLOSING_BRACE = ord("}")
 _ITEM = b'{"metadata":{"resourceVersion":"'
 _VERSION = b'"resourceVersion":"'
@@ -46,6 +49,14 @@ class Stored(NamedTuple):
 
 #: Makes a header of a stored value and the same decoded; called once a change. Shared results save memory.
 HeaderOf = Callable[[bytes, Object], Header]
+
+
+def without_managers(value: bytes) -> bytes:
+    """A stored value without its managedFields, which are half of it and concern nobody but who writes. 0.8 µs."""
+    at = value.find(_MANAGED)
+    if at < 0:
+        return value
+    return value[:at] + value[end_of_value(value, at + len(_MANAGED) - 1) :]
 
 
 class Cached:
@@ -100,21 +111,28 @@ class Cached:
 
     def metadata(self) -> bytes:
         """The metadata alone, a JSON object: what PartialObjectMetadata is made of."""
-        metadata = orjson.loads(self.value)["metadata"] if self._object is None else self._object["metadata"]
+        metadata = orjson.loads(self.value)["metadata"]
         return orjson.dumps({**metadata, "resourceVersion": str(self.revision)})
 
     def object(self) -> Object:
-        """Decoded, with its resourceVersion; read-only. While a batch is delivered everyone gets the same dict."""
-        return self.decoded() if self._object is None else self._object
+        """Decoded, with its resourceVersion; read-only."""
+        return self.decoded()
 
-    def decoded(self) -> Object:
-        """Decoded anew: the caller's own. 8 µs for a pod of 2.5 KB."""
-        obj: Object = orjson.loads(self.value)
+    def bare(self) -> Object:
+        """As ``object``, without managedFields: what everybody within the server works with.
+
+        While a batch is delivered everyone gets the same dict.
+        """
+        return self.decoded(is_bare=True) if self._object is None else self._object
+
+    def decoded(self, *, is_bare: bool = False) -> Object:
+        """Decoded anew: the caller's own. 8 µs for a pod of 2.5 KB, half of that without its managedFields."""
+        obj: Object = orjson.loads(without_managers(self.value) if is_bare else self.value)
         obj["metadata"]["resourceVersion"] = str(self.revision)
         return obj
 
     def share(self, obj: Object) -> None:
-        """Keep ``obj`` as what ``object()`` answers, until ``release``."""
+        """Keep ``obj`` as what ``bare()`` answers, until ``release``."""
         self._object = obj
 
     def release(self) -> None:

@@ -60,7 +60,7 @@ class Backend:
 
     def context(self, call: Call) -> Context:
         """What a strategy is told."""
-        return Context(self.clock, self.random, call.user.name, call.namespace)
+        return Context(self.clock, self.random, call.user, call.namespace)
 
     def hooks_of(self, home: Resource) -> Hooks:
         return self.hooks.get(home.gvr, NO_HOOKS)

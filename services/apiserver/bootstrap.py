@@ -11,6 +11,7 @@ from cybernetes.core.api import codec
 from cybernetes.core.api.registry import Registry
 from cybernetes.core.api.resource import Context
 from cybernetes.core.auth import bootstrap_policy
+from cybernetes.core.auth.user import API_SERVER_NAME, MASTERS, User
 from cybernetes.core.clock import Clock, Random
 from cybernetes.core.objects import (
     CLUSTER_ROLE_BINDINGS,
@@ -28,6 +29,7 @@ from cybernetes.services.apiserver import objectmeta
 from cybernetes.services.apiserver.storage import Storage
 
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_USER = User(API_SERVER_NAME, groups=(MASTERS,))
 _RBAC = frozenset({CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, ROLES, ROLE_BINDINGS})
 FLOW_SCHEMAS = Gvr("flowcontrol.apiserver.k8s.io", "v1", "flowschemas")
 PRIORITY_LEVELS = Gvr("flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations")
@@ -49,7 +51,7 @@ async def bootstrap(
             objectmeta.begin(metadata, clock.now(), random.uid())
             obj = {"apiVersion": gvr.api_version, "kind": resource.kind, **obj}
             resource.strategy.default(obj)
-            resource.strategy.prepare_create(obj, Context(clock, random, "system:apiserver", namespace))
+            resource.strategy.prepare_create(obj, Context(clock, random, _USER, namespace))
             operations.append(Put(resource.storage_key(namespace, name), codec.encode(obj), 0))
         elif gvr in _RBAC:
             changed = bootstrap_policy.reconciled(obj, cached.object())

@@ -24,7 +24,7 @@ from cybernetes.core.auth.user import User, is_master
 from cybernetes.core.errors import ApiError, internal, no_such_path, request_too_large, timeout, unauthorized
 from cybernetes.core.labels import FieldSelector, SelectorError
 from cybernetes.core.objects import NAMESPACES, Gvr
-from cybernetes.services.apiserver import negotiation
+from cybernetes.services.apiserver import negotiation, warning
 from cybernetes.services.apiserver.authentication import Authentication, impersonated
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Answer, Call, Document, Item, Items, Query, Stream, Watching
@@ -171,8 +171,11 @@ class Chain:
             info.rest,
             exchange,
         )
-        if resource.custom is not None and resource.custom.deprecation:
-            call.warnings.append(resource.custom.deprecation)
+        if resource.custom is not None:
+            if resource.custom.deprecation:
+                call.warnings.append(resource.custom.deprecation)
+        elif resource.gvr in warning.DEPRECATED:
+            call.warnings.append(warning.DEPRECATED[resource.gvr])
         form = self._form(call, request)
         pretty = _is_pretty(call.query, call.user_agent)
         shape = Shape(form, self.backend.clock.now(), call.option("includeObject"), pretty)
@@ -295,19 +298,13 @@ def _headers(form: Form, warnings: list[str], *, is_stream: bool = False) -> byt
     content_type = _content_type(form.media, is_stream)
     if not warnings:
         return content_type
-    return content_type + b"".join(_warning(text) for text in dict.fromkeys(warnings))
+    return content_type + warning.headers(warnings)
 
 
 @lru_cache(maxsize=16)
 def _content_type(media: str, is_stream: bool) -> bytes:
     parameter = ";stream=watch" if is_stream and media == PROTOBUF else ""
     return b"Content-Type: %b\r\n%b" % (f"{media}{parameter}".encode(), _NO_CACHE)
-
-
-def _warning(text: str) -> bytes:
-    quoted = "".join(character if character.isprintable() else " " for character in text)
-    quoted = quoted.replace("\\", "\\\\").replace('"', '\\"')
-    return f'Warning: 299 - "{quoted}"\r\n'.encode("utf-8", "replace")
 
 
 def _is_pretty(query: Mapping[str, list[str]], user_agent: str) -> bool:

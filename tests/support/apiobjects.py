@@ -9,6 +9,7 @@ import orjson
 from cybernetes.core.api import codec
 from cybernetes.core.api.registry import builtin
 from cybernetes.core.api.resource import Context, Resource
+from cybernetes.core.auth.user import User
 from cybernetes.core.clock import ManualClock, Random
 from cybernetes.core.objects import Gvk, Object, clone
 
@@ -16,7 +17,7 @@ NAMESPACE = "ns"
 
 
 def context() -> Context:
-    return Context(ManualClock(), Random(1), "somebody", NAMESPACE)
+    return Context(ManualClock(), Random(1), User("somebody"), NAMESPACE)
 
 
 def resource_of(obj: Object) -> Resource:

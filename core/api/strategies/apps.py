@@ -8,7 +8,7 @@ from cybernetes.core.api.resource import Context, Strategy
 from cybernetes.core.api.strategies.generic import build, copy_field, drop_unless_used
 from cybernetes.core.api.strategies.pods import drop_disabled_template
 from cybernetes.core.api.validation import sets, workloads
-from cybernetes.core.api.warnings import kinds
+from cybernetes.core.api.warnings import kinds, updates
 from cybernetes.core.objects import Gvk, Object
 
 #: Where a DaemonSet's template generation is kept: its field is gone from v1.
@@ -69,6 +69,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check_update=workloads.check_deployment_update,
         check_status=workloads.check_deployment_status,
         warnings=kinds.warn_workload,
+        update_warnings=updates.workload,
     ),
     Gvk("apps", "v1", "ReplicaSet"): build(
         "io.k8s.api.apps.v1.ReplicaSet",
@@ -79,6 +80,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check_update=workloads.check_replica_set_update,
         check_status=workloads.check_replica_set_status,
         warnings=kinds.warn_workload,
+        update_warnings=updates.workload,
         on_create=_create_template,
         on_update=_update_template,
     ),
@@ -91,6 +93,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check_update=sets.check_daemon_set_update,
         check_status=sets.check_daemon_set_status,
         warnings=kinds.warn_daemon_set,
+        update_warnings=updates.workload,
         on_create=_create_daemon_set,
         on_update=_update_daemon_set,
     ),
@@ -103,6 +106,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check_update=sets.check_stateful_set_update,
         check_status=sets.check_stateful_set_status,
         warnings=kinds.warn_stateful_set,
+        update_warnings=updates.stateful_set,
         on_create=_create_stateful_set,
         on_update=_update_stateful_set,
     ),
@@ -115,6 +119,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check=workloads.check_replication_controller,
         check_update=workloads.check_replication_controller_update,
         warnings=kinds.warn_workload,
+        update_warnings=updates.workload,
         check_status=workloads.check_replica_set_status,
         has_status=True,
         generation=("spec",),

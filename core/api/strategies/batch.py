@@ -7,7 +7,7 @@ from cybernetes.core.api.resource import Context, Strategy
 from cybernetes.core.api.strategies.generic import build
 from cybernetes.core.api.strategies.pods import drop_disabled_template
 from cybernetes.core.api.validation import jobs, jobstatus
-from cybernetes.core.api.warnings import kinds
+from cybernetes.core.api.warnings import kinds, updates
 from cybernetes.core.objects import Gvk, Object
 
 #: Labels by which a Job finds its pods. The first of each pair is the old name, which stays for old clients.
@@ -67,6 +67,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check_update=jobs.check_job_update,
         check_status=jobstatus.check_job_status,
         warnings=kinds.warn_job,
+        update_warnings=updates.job,
         on_create=_create_job,
         on_update=_update_job,
     ),
@@ -78,6 +79,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check=jobs.check_cron_job,
         check_update=jobs.check_cron_job_update,
         warnings=kinds.warn_cron_job,
+        update_warnings=updates.cron_job,
         on_create=_create_cron_job,
         on_update=_update_cron_job,
     ),

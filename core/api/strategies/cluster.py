@@ -22,7 +22,7 @@ from cybernetes.core.api.validation import flowcontrol as flows
 from cybernetes.core.api.validation import rbac as roles
 from cybernetes.core.api.validation import storage as stores
 from cybernetes.core.api.validation.metadata import check_metadata_update
-from cybernetes.core.api.warnings import kinds
+from cybernetes.core.api.warnings import kinds, updates
 from cybernetes.core.clock import format_time
 from cybernetes.core.objects import Gvk, Object
 
@@ -107,12 +107,12 @@ def _device(entry: Object) -> tuple[object, ...]:
 
 
 def _create_request(request: Object, context: Context) -> None:
-    """Who asks is what the server knows, not what the request says. Groups are added where the user is known."""
+    """Who asks is what the server knows, not what the request says."""
     spec = request["spec"]
     for field in ("username", "uid", "groups", "extra"):
         spec.pop(field, None)
-    if context.user_name:
-        spec["username"] = context.user_name
+    user = context.user.as_dict()
+    spec.update({field: value for field, value in user.items() if value})
     request["status"] = {}
 
 
@@ -169,6 +169,8 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check_update=ingresses.check_ingress_update,
         check_status=ingresses.check_ingress_status,
         warnings=kinds.warn_ingress,
+        update_warnings=updates.nothing,
+        status_warnings=updates.load_balancer_status,
         has_status=True,
         generation=("spec",),
     ),
@@ -267,6 +269,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check=stores.check_driver,
         check_update=stores.check_driver_update,
         warnings=kinds.warn_csi_driver,
+        update_warnings=updates.csi_driver,
         default=storage.default_csi_driver,
         on_create=_create_csi_driver,
         on_update=_update_csi_driver,

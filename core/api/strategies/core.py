@@ -19,7 +19,7 @@ from cybernetes.core.api.validation import (
 from cybernetes.core.api.validation import services as checks
 from cybernetes.core.api.validation.metadata import check_metadata_update
 from cybernetes.core.api.validation.pods import check_pod
-from cybernetes.core.api.warnings import kinds
+from cybernetes.core.api.warnings import kinds, updates
 from cybernetes.core.api.warnings.pods import warn_pod
 from cybernetes.core.clock import format_time
 from cybernetes.core.objects import Gvk, Object, clone
@@ -143,6 +143,8 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check_update=podupdate.check_pod_update,
         check_status=podupdate.check_pod_status,
         warnings=warn_pod,
+        update_warnings=updates.nothing,
+        status_warnings=updates.pod_status,
         grace_period_s=pods.grace_period_s,
     ),
     _kind("PodTemplate"): build(
@@ -152,6 +154,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check=configuration.check_pod_template,
         check_update=configuration.check_pod_template_update,
         warnings=kinds.warn_pod_template,
+        update_warnings=updates.nothing,
         on_create=_create_template,
         on_update=_update_template,
     ),
@@ -163,6 +166,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check_update=checks.check_service_update,
         check_status=checks.check_service_status,
         warnings=kinds.warn_service,
+        status_warnings=updates.load_balancer_status,
         on_create=services.create,
         on_update=services.update,
         allows_create_on_update=True,
@@ -240,6 +244,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check=configuration.check_service_account,
         check_update=configuration.check_service_account_update,
         warnings=kinds.warn_service_account,
+        update_warnings=updates.service_account,
     ),
     _kind("Event"): build(
         "io.k8s.api.core.v1.Event",
@@ -263,5 +268,6 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check_update=quotas.check_quota_update,
         check_status=quotas.check_quota_status,
         warnings=kinds.warn_quota,
+        update_warnings=updates.nothing,
     ),
 }

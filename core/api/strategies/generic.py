@@ -49,6 +49,8 @@ def build(
     check_update: CheckUpdate | None = None,
     check_status: CheckUpdate | None = None,
     warnings: Callable[[Object], Sequence[str]] | None = None,
+    update_warnings: Callable[[Object, Object], Sequence[str]] | None = None,
+    status_warnings: Callable[[Object], Sequence[str]] | None = None,
     allows_unconditional_update: bool = True,
     allows_create_on_update: bool = False,
     grace_period_s: Callable[[Object], int | None] | None = None,
@@ -98,6 +100,8 @@ def build(
         "validate_update": check_update or check_as_new,
         "validate_status": check_status,
         "warnings": warnings,
+        "update_warnings": update_warnings,
+        "status_warnings": status_warnings,
         "grace_period_s": grace_period_s,
     }
     return Strategy(

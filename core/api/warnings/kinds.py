@@ -55,21 +55,25 @@ def warn_stateful_set(stateful_set: Object) -> list[str]:
 
 
 def warn_job(job: Object) -> list[str]:
-    return warn_name(job) + _warn_job_spec(job["spec"], "spec")
+    return warn_name(job) + warn_job_spec(job["spec"], "spec")
 
 
 def warn_cron_job(cron_job: Object) -> list[str]:
     spec = (cron_job["spec"].get("jobTemplate") or {}).get("spec") or {}
-    warnings = warn_name(cron_job) + _warn_job_spec(spec, "spec.jobTemplate.spec")
-    if "TZ" in (cron_job["spec"].get("schedule") or ""):
-        warnings.append(
-            "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see"
-            " https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
-        )
-    return warnings
+    return warn_name(cron_job) + warn_job_spec(spec, "spec.jobTemplate.spec") + warn_schedule(cron_job)
 
 
-def _warn_job_spec(spec: Object, path: str) -> list[str]:
+def warn_schedule(cron_job: Object) -> list[str]:
+    """A time zone where it no longer belongs."""
+    if "TZ" not in (cron_job["spec"].get("schedule") or ""):
+        return []
+    return [
+        "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see"
+        " https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+    ]
+
+
+def warn_job_spec(spec: Object, path: str) -> list[str]:
     warnings: list[str] = []
     is_large = spec.get("completions", 0) > _MANY_COMPLETIONS and spec.get("parallelism", 0) > _MUCH_PARALLELISM
     if spec.get("completionMode") == "Indexed" and is_large:

@@ -99,7 +99,7 @@ def report_repeated(call: Call, repeated: str, validation: str) -> None:
         return
     if validation == "Strict":
         raise bad_request(f"error strict decoding YAML: {repeated}")
-    call.warnings.append(repeated)
+    call.warnings += [line.strip() for line in repeated.partition("errors:\n")[2].split("\n")]
 
 
 async def _create(backend: Backend, call: Call, made: Callable[[Object | None], Object]) -> Item:

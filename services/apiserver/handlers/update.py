@@ -199,8 +199,12 @@ async def _judge(call: Call, home: Resource, new: Object, old: Object, rules: Ru
         raise as_api_error(home.gvr.group, home.kind, call.name, errors)
     admission.validate()
     await admission.charge()
+    strategy = home.strategy
     if call.subresource is None:
-        call.warnings += home.strategy.warnings(new)
+        tell = strategy.update_warnings
+        call.warnings += strategy.warnings(new) if tell is None else tell(new, old)
+    elif call.subresource.name == "status":
+        call.warnings += strategy.status_warnings(new)
 
 
 def _check_preconditions(call: Call, home: Resource, new: Object, old: Object, revision: int) -> bool:

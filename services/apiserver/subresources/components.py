@@ -13,18 +13,15 @@ from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Call, Document
 
 _STORE = "etcd-0"
-_DEPRECATED = "v1 ComponentStatus is deprecated in v1.19+"
 
 
 async def get_component(backend: Backend, call: Call) -> Document:
-    call.warnings.append(_DEPRECATED)
     if call.name != _STORE:
         raise not_found("", "componentstatuses", call.name)
     return Document({"kind": "ComponentStatus", "apiVersion": "v1", **await _store(backend)})
 
 
 async def list_components(backend: Backend, call: Call) -> Document:
-    call.warnings.append(_DEPRECATED)
     return Document(
         {"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": [await _store(backend)]}
     )
