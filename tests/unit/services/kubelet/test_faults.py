@@ -134,12 +134,13 @@ async def test_everything_converges_when_the_faults_end(tmp_path, seed):
             sandboxes = {s.uid for s in await world.real.list_sandboxes() if s.is_ready}
             running = {c.pod_uid for c in await world.real.list_containers() if c.state is ContainerState.RUNNING}
             wanted = {pod["metadata"]["uid"] for pod in pods.values() if not _is_over(pod)}
-            return sandboxes == running == wanted and all(_is_as_wanted(pod) for pod in pods.values())
+            known = {pod["metadata"]["uid"] for pod in pods.values()}
+            folders = {path.name for path in (world.folder / "kubelet" / "pods").iterdir()}
+            is_clean = sandboxes == running == wanted and folders <= known
+            return is_clean and all(_is_as_wanted(pod) for pod in pods.values())
 
         await world.eventually(settled, 900)
         assert world.runtime.doubles == []
-        folders = {path.name for path in (world.folder / "kubelet" / "pods").iterdir()}
-        assert folders <= {pod["metadata"]["uid"] for pod in (await pods_of(world)).values()}
         assert world.failures == []
 
 
