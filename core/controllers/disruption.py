@@ -22,6 +22,7 @@ from typing import Any
 from cybernetes.core.clock import format_time
 from cybernetes.core.controllers.conditions import set_meta_condition
 from cybernetes.core.controllers.deployment_math import replicas, scaled
+from cybernetes.core.controllers.gotext import selector_text
 from cybernetes.core.controllers.interface import Action, Again, Emit, Get, Patch, Steps, Update, View, Watch, own_key
 from cybernetes.core.controllers.pods import is_ready, is_terminal, matching_pods, pod_condition, time_of
 from cybernetes.core.errors import ApiError, is_not_found
@@ -150,7 +151,7 @@ class Disruptions:
         total, has_unmanaged = yield from self._total_scale(pods, view)
         if has_unmanaged:
             message = (
-                f"Pods selected by this PodDisruptionBudget (selector: {_selector_text(spec.get('selector'))}) were "
+                f"Pods selected by this PodDisruptionBudget (selector: {selector_text(spec.get('selector'))}) were "
                 "found to be unmanaged. As a result, the status of the PDB cannot be calculated correctly, which may "
                 'result in undefined behavior. To account for these pods please set ".spec.minAvailable" field of the '
                 "PDB to an integer value."
@@ -312,20 +313,6 @@ def _keys_of_pod(old: Object | None, new: Object | None, view: View) -> Iterable
     if new is not None and _disruption_target(new) is not None:
         keys[f"{_POD_KEY}{new['metadata']['namespace']}/{new['metadata']['name']}"] = None
     return keys
-
-
-def _selector_text(selector: Mapping[str, Any] | None) -> str:
-    """As Go prints a *LabelSelector."""
-    if selector is None:
-        return "nil"
-    labels = ",".join(f"{key}: {value}" for key, value in sorted((selector.get("matchLabels") or {}).items()))
-    expressions = "".join(
-        f"LabelSelectorRequirement{{Key:{one.get('key')},Operator:{one.get('operator')},"
-        f"Values:[{' '.join(one.get('values') or ())}],}},"
-        for one in selector.get("matchExpressions") or ()
-    )
-    pairs = f"map[string]string{{{labels}{',' if labels else ''}}}"
-    return f"&LabelSelector{{MatchLabels:{pairs},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
 
 
 def _event(budget: Object, kind: Any, reason: str, message: str) -> Emit:

@@ -20,6 +20,7 @@ from cybernetes.core.controllers.endpointslice import EndpointSlices
 from cybernetes.core.controllers.endpointslice_mirroring import EndpointSliceMirroring
 from cybernetes.core.controllers.ephemeral_volume import EphemeralVolumes
 from cybernetes.core.controllers.garbage_collector import GarbageCollector
+from cybernetes.core.controllers.hpa import Autoscalers
 from cybernetes.core.controllers.interface import Controller, Settings
 from cybernetes.core.controllers.job import Jobs
 from cybernetes.core.controllers.namespace import Namespaces
@@ -63,6 +64,7 @@ CONTROLLERS: Mapping[str, Maker] = {
     "job-controller": lambda settings: Jobs(),
     "deployment-controller": lambda settings: Deployments(),
     "replicaset-controller": lambda settings: replica_sets(),
+    "horizontal-pod-autoscaler-controller": Autoscalers,
     "disruption-controller": lambda settings: Disruptions(settings.resources),
     "statefulset-controller": lambda settings: StatefulSets(),
     "cronjob-controller": lambda settings: CronJobs(),
@@ -102,6 +104,7 @@ ALIASES: Mapping[str, str] = {
     "job": "job-controller",
     "deployment": "deployment-controller",
     "replicaset": "replicaset-controller",
+    "horizontalpodautoscaling": "horizontal-pod-autoscaler-controller",
     "disruption": "disruption-controller",
     "statefulset": "statefulset-controller",
     "cronjob": "cronjob-controller",
