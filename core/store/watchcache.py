@@ -28,7 +28,17 @@ from typing import NamedTuple, Protocol
 
 import orjson
 
-from cybernetes.core.store.cached import Cached, CachedCustom, Header, HeaderOf, Listing, Selection, Stored
+from cybernetes.core.objects import Object
+from cybernetes.core.store.cached import (
+    Cached,
+    CachedCustom,
+    Header,
+    HeaderOf,
+    Listing,
+    Selection,
+    Stored,
+    without_managers,
+)
 from cybernetes.core.store.cacheindex import Indexes
 from cybernetes.core.store.dispatch import Dispatcher, OnEnd, Sink, Watcher, replay
 from cybernetes.core.store.history import History, Step
@@ -247,8 +257,10 @@ class WatchCache:
         """The object of one record, its decoded form shared until released. None, and a log line, if it is none."""
         relative = key[len(self.prefix) :]
         try:
-            obj = orjson.loads(value)
-            if self._transform is not None:
+            if self._transform is None:
+                obj = orjson.loads(without_managers(value))
+            else:
+                obj = orjson.loads(value)
                 value = self._transform(obj) or value
             header = self._header(value, obj)
             if previous is not None:

@@ -52,7 +52,7 @@ class Expiry:
         cache = self._storage.cache_of(EVENTS)
         now = self._clock.now()
         known = sorted(
-            (min(_written(cached.object(), now), now) + self._ttl_s, cached.key, cached.revision)
+            (min(_written(cached.bare(), now), now) + self._ttl_s, cached.key, cached.revision)
             for cached in cache.list(EVERYTHING).records
         )
         self._waiting = deque(known)

@@ -55,7 +55,7 @@ class Following:
     def _follow(self, gvr: Gvr) -> Watcher:
         cache = self._storage.cache_of(gvr)
         follower = self._follower
-        follower.replace(gvr, (cached.object() for cached in cache.list(EVERYTHING).records))
+        follower.replace(gvr, (cached.bare() for cached in cache.list(EVERYTHING).records))
 
         def sink(batch: Sequence[Change]) -> None:
             for change in batch:
@@ -63,7 +63,7 @@ class Following:
                 if change.type == "DELETED":
                     follower.discard(gvr, cached.namespace, cached.name)
                 else:
-                    follower.put(gvr, cached.object())
+                    follower.put(gvr, cached.bare())
 
         return cache.watch(EVERYTHING, cache.revision, sink)
 

@@ -18,7 +18,7 @@ from cybernetes.core.auth.attributes import Authorize
 from cybernetes.core.clock import Clock, Random
 from cybernetes.core.errors import ApiError, internal, service_unavailable, timeout, too_large_revision
 from cybernetes.core.objects import Gvr, Object
-from cybernetes.core.store.cached import Cached, Header, HeaderOf, Selection
+from cybernetes.core.store.cached import Cached, Header, HeaderOf, Selection, without_managers
 from cybernetes.core.store.feed import Feed
 from cybernetes.core.store.interface import Conflict, Store, StoreError, Unavailable
 from cybernetes.core.store.watchcache import WatchCache
@@ -44,9 +44,9 @@ class Current(NamedTuple):
     revision: int
     is_outdated: bool = False
 
-    def decode(self) -> Object:
-        """The caller's own copy, with its resourceVersion."""
-        obj: Object = orjson.loads(self.value)
+    def decode(self, *, is_bare: bool = False) -> Object:
+        """The caller's own copy, with its resourceVersion. ``is_bare``: without its managedFields."""
+        obj: Object = orjson.loads(without_managers(self.value) if is_bare else self.value)
         obj["metadata"]["resourceVersion"] = str(self.revision)
         return obj
 

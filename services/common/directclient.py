@@ -68,7 +68,7 @@ class DirectClient:
         answer = await self._chain.execute(call)
         assert isinstance(answer, Items)
         convert = answer.resource.from_storage
-        items = [cached.decoded() for cached in answer.records]
+        items = [cached.decoded(is_bare=True) for cached in answer.records]
         if convert is not None:
             items = [convert(item) for item in items]
         if not answer.resource.is_custom:
@@ -103,7 +103,7 @@ class DirectClient:
         deadline = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
         try:
             if answer.initial:
-                yield [WatchEvent("ADDED", reading.shown(cached.object())) for cached in answer.initial]
+                yield [WatchEvent("ADDED", reading.shown(cached.bare())) for cached in answer.initial]
             while True:
                 batch = await reading.next(deadline)
                 if batch is None:
@@ -225,7 +225,7 @@ class _Reading:
         self._wake: asyncio.Future[None] | None = None
 
     def take(self, batch: Sequence[Change]) -> None:
-        events = [WatchEvent(change.type, self.shown(change.cached.object())) for change in batch]
+        events = [WatchEvent(change.type, self.shown(change.cached.bare())) for change in batch]
         self._backlog += len(events)
         if self._backlog > BACKLOG_EVENTS_MAX:
             self._batches.clear()

@@ -35,7 +35,7 @@ async def patch_(backend: Backend, call: Call) -> Item:
     apply, explain = patcher(call)
 
     def change(current: Current) -> Object:
-        stored = stored_object(call, current)
+        stored = stored_object(call, current, is_bare=leaves_managers)
         revision = stored["metadata"]["resourceVersion"]
         new = apply(stored)
         metadata = objectmeta.metadata_of(new)
@@ -46,10 +46,13 @@ async def patch_(backend: Backend, call: Call) -> Item:
         try:
             call.warnings += codec.check(call.resource, new, b"", validation)
         except ApiError as error:
-            raise explain(error, stored) from None
+            raise explain(error, stored_object(call, current)) from None
         return new
 
     names_revision = b"resourceVersion" in call.body if call.obj is None else _names_revision(call.obj)
+    # Most patches are not about managers, which are half of an object: it is patched without them.
+    is_document = call.obj is None and not call.content_type.startswith(JSON_PATCH)
+    leaves_managers = is_document and b"managedFields" not in call.body
     return await modify(backend, call, change)
 
 

@@ -58,9 +58,9 @@ async def update(backend: Backend, call: Call) -> Item:
     return await modify(backend, call, replace, current=current)
 
 
-def stored_object(call: Call, current: Current) -> Object:
-    """What is stored, in the version of the request: the caller's own."""
-    obj = current.decode()
+def stored_object(call: Call, current: Current, *, is_bare: bool = False) -> Object:
+    """What is stored, in the version of the request: the caller's own. ``is_bare``: without its managedFields."""
+    obj = current.decode(is_bare=is_bare)
     return obj if call.resource.from_storage is None else call.resource.from_storage(obj)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import orjson
 import pytest
 from cachehelpers import header, pod
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cybernetes.core.labels import FieldSelector, Selector
-from cybernetes.core.store.cached import Cached, CachedCustom, Change, Selection
+from cybernetes.core.store.cached import Cached, CachedCustom, Change, Header, Selection, without_managers
+from cybernetes.ext.jsonskip import end_of_value
 
 
 def make(value: bytes, kind: type[Cached] = Cached, revision: int = 7) -> Cached:
@@ -36,14 +39,14 @@ def test_items_of_custom_resources_keep_their_kind() -> None:
 
 def test_the_object_is_shared_until_it_is_released() -> None:
     cached = make(pod("a"))
-    assert cached.object() is not cached.object()
+    assert cached.bare() is not cached.bare()
     shared = cached.decoded()
     cached.share(shared)
-    assert cached.object() is shared
+    assert cached.bare() is shared
     assert orjson.loads(cached.metadata())["resourceVersion"] == "7"
     cached.release()
-    assert cached.object() == shared
-    assert cached.object() is not shared
+    assert cached.bare() == shared
+    assert cached.bare() is not shared
 
 
 def test_a_value_that_is_not_canonical_is_refused() -> None:
@@ -100,3 +103,33 @@ def test_equal_selections_are_one() -> None:
     assert Selection("", "a") == Selection(fields=FieldSelector.parse("metadata.name=a"))
     assert not Selection("", "a").is_selective
     assert Selection(fields=FieldSelector.parse("metadata.name=a")).is_selective
+
+
+def test_a_value_without_its_managers() -> None:
+    metadata = {"name": "a", "managedFields": [{"fieldsV1": {'k:{"name":"]}\\"}': {"f:x": [1, {}]}}}, {}], "uid": "u"}
+    obj = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"managedFields": [1]}}
+    value = orjson.dumps(obj)
+    bare = {**obj, "metadata": {"name": "a", "uid": "u"}}
+    assert orjson.loads(without_managers(value)) == bare
+    plain = orjson.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": ',"managedFields":['}})
+    assert without_managers(plain) is plain
+    cached = Cached(b"ns/a", "ns", "a", value, 7, Header("u", {}, {}))
+    assert "managedFields" in cached.object()["metadata"] and "managedFields" in orjson.loads(cached.metadata())
+    assert "managedFields" not in cached.bare()["metadata"]
+    assert cached.bare()["metadata"]["resourceVersion"] == "7"
+    assert cached.decoded(is_bare=True) == cached.bare()
+
+
+@given(
+    st.recursive(
+        st.text(alphabet='ab"\\{}[],:é', max_size=5) | st.integers(-9, 9) | st.none(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+        max_leaves=15,
+    ),
+    st.binary(max_size=5),
+)
+def test_where_a_value_ends(value: object, rest: bytes) -> None:
+    text = orjson.dumps([value])
+    before = b'{"a":'
+    assert end_of_value(before + text + rest, len(before)) == len(before) + len(text)
+    assert end_of_value(text[:-1], 0) == -1

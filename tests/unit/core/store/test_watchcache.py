@@ -202,7 +202,7 @@ async def test_watchers_of_one_event_share_it() -> None:
     shared = []
 
     def sink(batch: object) -> None:
-        shared.extend((change, change.cached.object()) for change in batch)  # type: ignore[attr-defined]
+        shared.extend((change, change.cached.bare()) for change in batch)  # type: ignore[attr-defined]
 
     cache.watch(EVERYTHING, cache.revision, sink)
     cache.watch(Selection("default"), cache.revision, sink)
