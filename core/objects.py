@@ -96,6 +96,7 @@ PRIORITY_CLASSES = Gvr("scheduling.k8s.io", "v1", "priorityclasses")
 CSI_NODES = Gvr("storage.k8s.io", "v1", "csinodes")
 STORAGE_CLASSES = Gvr("storage.k8s.io", "v1", "storageclasses")
 VOLUME_ATTACHMENTS = Gvr("storage.k8s.io", "v1", "volumeattachments")
+VOLUME_ATTRIBUTES_CLASSES = Gvr("storage.k8s.io", "v1", "volumeattributesclasses")
 
 
 def clone(obj: Object) -> Object:

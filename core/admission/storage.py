@@ -10,7 +10,7 @@ from cybernetes.core.objects import (
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
     STORAGE_CLASSES,
-    Gvr,
+    VOLUME_ATTRIBUTES_CLASSES,
     Object,
     annotations_of,
 )
@@ -18,13 +18,12 @@ from cybernetes.core.quantity import ZERO, Quantity, parse
 
 _BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
 _IS_DEFAULT = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
-_VOLUME_ATTRIBUTES_CLASSES = Gvr("storage.k8s.io", "v1", "volumeattributesclasses")
 
 #: What keeps an object until nothing uses it any more, by its resource.
 FINALIZERS = {
     PERSISTENT_VOLUMES: "kubernetes.io/pv-protection",
     PERSISTENT_VOLUME_CLAIMS: "kubernetes.io/pvc-protection",
-    _VOLUME_ATTRIBUTES_CLASSES: "kubernetes.io/vac-protection",
+    VOLUME_ATTRIBUTES_CLASSES: "kubernetes.io/vac-protection",
 }
 
 

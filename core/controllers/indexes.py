@@ -117,6 +117,17 @@ def claim_of_volume(volume: Object) -> Sequence[str]:
     return (f"{reference.get('namespace', '')}/{reference.get('name', '')}",) if reference else ()
 
 
+def attributes_classes(obj: Object) -> Iterable[str]:
+    """The VolumeAttributesClasses of a volume, or of a claim: the one it wants, has, or is being given."""
+    status = obj.get("status") or {}
+    names = (
+        (obj.get("spec") or {}).get("volumeAttributesClassName"),
+        status.get("currentVolumeAttributesClassName"),
+        (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName"),
+    )
+    return {name for name in names if name}
+
+
 def pod_cidrs(node: Object) -> Sequence[str]:
     spec = node.get("spec") or {}
     found = spec.get("podCIDRs") or ()
@@ -138,6 +149,10 @@ INDEXES: Mapping[Gvr, Mapping[str, IndexFunction]] = {
     ENDPOINT_SLICES: {"service": service_of_slice},
     SERVICES: {"selector": selector_pair},
     NODES: {"pod CIDR": pod_cidrs},
-    PERSISTENT_VOLUME_CLAIMS: {"volume": volume_of_claim, "unbound": unbound_class},
-    PERSISTENT_VOLUMES: {"class": class_of_volume, "claim": claim_of_volume},
+    PERSISTENT_VOLUME_CLAIMS: {
+        "volume": volume_of_claim,
+        "unbound": unbound_class,
+        "attributes class": attributes_classes,
+    },
+    PERSISTENT_VOLUMES: {"class": class_of_volume, "claim": claim_of_volume, "attributes class": attributes_classes},
 }

@@ -1,12 +1,14 @@
-"""Volumes and claims are kept while they are used: their finalizers go when nobody needs them any more.
+"""Volumes, claims and classes of attributes are kept while used: their finalizers go when nobody needs them any more.
 
     claim     kubernetes.io/pvc-protection     used by a pod that has a node (its kubelet may be mounting it)
     volume    kubernetes.io/pv-protection      used by the claim that it is bound to
+    class     kubernetes.io/vac-protection     used by the volumes that have its attributes, and the claims that have,
+                                               want or are being given them
 
 Before a claim is let go the pods are read from the server: one that uses it may have been bound a moment ago. Admission
-sets both finalizers; what lacks one gets it here.
+sets the finalizers; what lacks one gets it here.
 
-Upstream: pkg/controller/volume/pvcprotection, pvprotection.
+Upstream: pkg/controller/volume/pvcprotection, pvprotection, vacprotection.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from cybernetes.core.controllers.indexes import attributes_classes
 from cybernetes.core.controllers.interface import List, Steps, Update, View, Watch
 from cybernetes.core.controllers.pods import is_controlled_by, is_terminal, node_of
 from cybernetes.core.objects import (
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
     PODS,
+    VOLUME_ATTRIBUTES_CLASSES,
     Gvr,
     Object,
     is_deleting,
@@ -29,6 +33,7 @@ from cybernetes.core.objects import (
 
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"
+ATTRIBUTES_CLASS_FINALIZER = "kubernetes.io/vac-protection"
 
 
 def _needs_attention(obj: Object, finalizer: str) -> bool:
@@ -41,7 +46,7 @@ def _set_finalizer(gvr: Gvr, kind: str, obj: Object, finalizer: str, *, is_kept:
     if is_kept:
         finalizers.append(finalizer)
     metadata = {**obj["metadata"], "finalizers": finalizers}
-    yield Update(gvr, {**obj, "apiVersion": "v1", "kind": kind, "metadata": metadata})
+    yield Update(gvr, {**obj, "apiVersion": gvr.api_version, "kind": kind, "metadata": metadata})
 
 
 class VolumeProtection:
@@ -92,6 +97,42 @@ class ClaimProtection:
         is_kept = not is_deleting(claim)
         kind = "PersistentVolumeClaim"
         yield from _set_finalizer(PERSISTENT_VOLUME_CLAIMS, kind, claim, CLAIM_FINALIZER, is_kept=is_kept)
+
+
+class AttributesClassProtection:
+    name = "volumeattributesclass-protection-controller"
+    service_account = "volumeattributesclass-protection-controller"
+    workers = 1
+
+    def __init__(self) -> None:
+        self.watches = (
+            Watch(VOLUME_ATTRIBUTES_CLASSES, self._keys),
+            Watch(PERSISTENT_VOLUME_CLAIMS, _classes_let_go),
+            Watch(PERSISTENT_VOLUMES, _classes_let_go),
+        )
+
+    @staticmethod
+    def _keys(old: Object | None, new: Object | None, view: View) -> Iterable[str]:
+        return (key_of(new),) if new is not None and _needs_attention(new, ATTRIBUTES_CLASS_FINALIZER) else ()
+
+    def reconcile(self, key: str, view: View, now: float) -> Steps:
+        found = view.get(VOLUME_ATTRIBUTES_CLASSES, "", key)
+        if found is None or not _needs_attention(found, ATTRIBUTES_CLASS_FINALIZER):
+            return
+        if is_deleting(found) and any(
+            view.by_index(gvr, "attributes class", key) for gvr in (PERSISTENT_VOLUMES, PERSISTENT_VOLUME_CLAIMS)
+        ):
+            return
+        is_kept = not is_deleting(found)
+        kind = "VolumeAttributesClass"
+        yield from _set_finalizer(VOLUME_ATTRIBUTES_CLASSES, kind, found, ATTRIBUTES_CLASS_FINALIZER, is_kept=is_kept)
+
+
+def _classes_let_go(old: Object | None, new: Object | None, view: View) -> Iterable[str]:
+    """The classes that a volume or claim named before and names no longer."""
+    return set(attributes_classes(old) if old is not None else ()) - set(
+        attributes_classes(new) if new is not None else ()
+    )
 
 
 def _uses(pod: Object, claim: Object) -> bool:

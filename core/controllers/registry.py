@@ -28,7 +28,7 @@ from cybernetes.core.controllers.node_ipam import NodeIpam
 from cybernetes.core.controllers.node_lifecycle import NodeLifecycle
 from cybernetes.core.controllers.node_ttl import NodeTtl
 from cybernetes.core.controllers.pod_gc import PodGarbageCollector
-from cybernetes.core.controllers.protection import ClaimProtection, VolumeProtection
+from cybernetes.core.controllers.protection import AttributesClassProtection, ClaimProtection, VolumeProtection
 from cybernetes.core.controllers.replicaset import replica_sets, replication_controllers
 from cybernetes.core.controllers.resource_quota import ResourceQuotas
 from cybernetes.core.controllers.service_account import RootCaPublisher, ServiceAccounts
@@ -80,6 +80,7 @@ CONTROLLERS: Mapping[str, Maker] = {
     "clusterrole-aggregation-controller": lambda settings: ClusterRoleAggregation(),
     "persistentvolumeclaim-protection-controller": lambda settings: ClaimProtection(),
     "persistentvolume-protection-controller": lambda settings: VolumeProtection(),
+    "volumeattributesclass-protection-controller": lambda settings: AttributesClassProtection(),
     "ttl-after-finished-controller": lambda settings: TtlAfterFinished(),
     "root-ca-certificate-publisher-controller": lambda settings: RootCaPublisher(settings.root_ca),
     "ephemeral-volume-controller": lambda settings: EphemeralVolumes(),
@@ -118,6 +119,7 @@ ALIASES: Mapping[str, str] = {
     "persistentvolume-expander": "persistentvolume-expander-controller",
     "pvc-protection": "persistentvolumeclaim-protection-controller",
     "pv-protection": "persistentvolume-protection-controller",
+    "vac-protection": "volumeattributesclass-protection-controller",
     "ephemeral-volume": "ephemeral-volume-controller",
     "ttl": "ttl-controller",
     "clusterrole-aggregation": "clusterrole-aggregation-controller",

@@ -6,7 +6,7 @@ from world import Crash, World, run_pod
 from cybernetes.core import errors
 from cybernetes.core.controllers.ephemeral_volume import EphemeralVolumes
 from cybernetes.core.controllers.interface import Erase, Settings
-from cybernetes.core.controllers.protection import ClaimProtection, VolumeProtection
+from cybernetes.core.controllers.protection import AttributesClassProtection, ClaimProtection, VolumeProtection
 from cybernetes.core.controllers.volume_binder import VolumeBinder
 from cybernetes.core.controllers.volume_expansion import VolumeExpansion
 from cybernetes.core.controllers.volume_provisioner import HOST_PATH
@@ -16,6 +16,7 @@ from cybernetes.core.objects import (
     PERSISTENT_VOLUMES,
     PODS,
     STORAGE_CLASSES,
+    VOLUME_ATTRIBUTES_CLASSES,
     clone,
     name_of,
 )
@@ -70,7 +71,14 @@ def quiet(world):
     assert world.writes[count:] == []
 
 
-MAKERS = (lambda: VolumeBinder(SETTINGS), VolumeProtection, ClaimProtection, EphemeralVolumes, VolumeExpansion)
+MAKERS = (
+    lambda: VolumeBinder(SETTINGS),
+    VolumeProtection,
+    ClaimProtection,
+    AttributesClassProtection,
+    EphemeralVolumes,
+    VolumeExpansion,
+)
 
 
 @pytest.fixture
@@ -522,6 +530,25 @@ def test_finalizers_are_added_where_they_lack(world):
     world.settle()
     assert world.read(PERSISTENT_VOLUMES, "v", "")["metadata"]["finalizers"] == ["kubernetes.io/pv-protection"]
     assert world.read(PERSISTENT_VOLUME_CLAIMS, "c")["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]
+
+
+@pytest.mark.parametrize(
+    "user", [volume("v", volumeAttributesClassName="gold"), claim(volumeAttributesClassName="gold")]
+)
+def test_a_class_of_attributes_stays_while_it_is_named(world, user):
+    finalizers = ["kubernetes.io/vac-protection"]
+    world.create(VOLUME_ATTRIBUTES_CLASSES, {"metadata": {"name": "gold"}, "driverName": "d"})
+    gvr = PERSISTENT_VOLUME_CLAIMS if "resources" in user["spec"] else PERSISTENT_VOLUMES
+    world.create(gvr, clone(user))
+    world.settle()
+    found = world.read(VOLUME_ATTRIBUTES_CLASSES, "gold", "")
+    assert found["metadata"]["finalizers"] == finalizers
+    world.delete(VOLUME_ATTRIBUTES_CLASSES, found)
+    world.settle()
+    assert world.read(VOLUME_ATTRIBUTES_CLASSES, "gold", "")["metadata"]["finalizers"] == finalizers
+    world.delete(gvr, world.all(gvr)[0])
+    world.settle()
+    assert world.all(VOLUME_ATTRIBUTES_CLASSES) == []
 
 
 def test_ephemeral_volumes_get_claims_of_their_own(world):
