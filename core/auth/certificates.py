@@ -2,20 +2,17 @@
 
 Keys are ECDSA P-256 (an RSA key takes 54 ms to make, this one 30 µs). A client certificate names its user in the common
 name and its groups as organizations, which is all that Kubernetes reads from it. PEM goes in and comes out; files are
-somebody else's. The x509 parser takes 100 ms to import, so only the functions that build or read certificates load it:
-``user_from_peer`` works on what the TLS layer has already parsed.
+somebody else's. The x509 parser takes 100 ms to import, so only the functions that build or read certificates load it.
+(``clientcerts`` judges those of clients.)
 """
 
 from __future__ import annotations
 
 import datetime
-import hashlib
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cybernetes.core.auth import user as users
-from cybernetes.core.auth.user import User
 from cybernetes.core.clock import Clock, Random
 
 if TYPE_CHECKING:
@@ -227,28 +224,6 @@ def expires_at(certificate: bytes) -> float:
     from cryptography import x509
 
     return x509.load_pem_x509_certificate(certificate).not_valid_after_utc.timestamp()
-
-
-def user_from_peer(peer: Mapping[str, Any], der: bytes = b"") -> User | None:
-    """The user that a verified client certificate names, or None when it has no common name.
-
-    ``peer`` is what ``ssl.SSLObject.getpeercert()`` returns; ``der`` the certificate itself, from which the
-    credential's id is made. The authority and the purpose have been checked by the TLS layer. 2 µs.
-    """
-    name = ""
-    groups: list[str] = []
-    for relative in peer.get("subject") or ():
-        for key, value in relative:
-            if key == "commonName":
-                name = value
-            elif key == "organizationName":
-                groups.append(value)
-    if not name:
-        return None
-    if not der:
-        return User(name, "", tuple(groups))
-    identity = "X509SHA256=" + hashlib.sha256(der).hexdigest()
-    return User(name, "", tuple(groups), {users.CREDENTIAL_ID: (identity,)})
 
 
 _FLAGS = {

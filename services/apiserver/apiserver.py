@@ -33,6 +33,7 @@ from cybernetes.core.objects import (
     SERVICES,
 )
 from cybernetes.core.store.interface import Store, StoreError
+from cybernetes.ext.tls import accept_any_certificate
 from cybernetes.services.apiserver import granting, namespaces
 from cybernetes.services.apiserver.admitting import Admitting
 from cybernetes.services.apiserver.allocation.addresses import Addresses
@@ -52,6 +53,7 @@ from cybernetes.services.apiserver.health import Health
 from cybernetes.services.apiserver.inflight import InFlight
 from cybernetes.services.apiserver.kubernetesservice import KubernetesService
 from cybernetes.services.apiserver.nonresource import Pages
+from cybernetes.services.apiserver.peers import FrontProxy
 from cybernetes.services.apiserver.routes import Routes
 from cybernetes.services.apiserver.server import HttpServer, Limits
 from cybernetes.services.apiserver.storage import Reader, Storage
@@ -65,13 +67,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """PEM files of a listener. Clients may show a certificate that ``client_ca`` signed."""
+    """PEM files of a listener. Clients may show a certificate; those that ``client_ca`` signed are users."""
 
     certificate: Path
     key: Path
     client_ca: Path | None = None
 
-    def context(self) -> ssl.SSLContext:
+    def context(self, front_proxy_ca: Path | None = None) -> ssl.SSLContext:
         """Raises OSError and ssl.SSLError for files that cannot be read."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -79,7 +81,11 @@ class Tls:
         context.set_alpn_protocols(["http/1.1"])
         if self.client_ca is not None:
             context.load_verify_locations(self.client_ca)
+            if front_proxy_ca is not None:
+                context.load_verify_locations(front_proxy_ca)
             context.verify_mode = ssl.CERT_OPTIONAL
+            # Strangers are told so in HTTP, where that can be done; else they fail in the handshake.
+            accept_any_certificate(context)
         return context
 
 
@@ -119,6 +125,8 @@ class Config:
     kubelet_tls: ssl.SSLContext | None = None
     #: Where nodes that are in network namespaces of their own have their sockets (see ``streams.Nodes``).
     kubelet_sockets: Path | None = None
+    #: Whose word about users is believed, from behind which certificate.
+    front_proxy: FrontProxy | None = None
     stop_grace_s: float = 5.0
     event_ttl_s: float = EVENT_TTL_S
 
@@ -230,8 +238,11 @@ class ApiServer:
         self.health.add("shutdown", self._is_not_stopping, paths=("/readyz",))
         await self.allocator.repair(self.backend)
         self._expiry.start()
+        self._trust()
         for listener in self._listeners:
-            context = listener.tls.context() if listener.tls is not None else None
+            front = self.config.front_proxy
+            proxy_ca = front.client_ca if front is not None else None
+            context = listener.tls.context(proxy_ca) if listener.tls is not None else None
             self.ports.append(
                 await self.http.listen(
                     listener.host,
@@ -262,6 +273,15 @@ class ApiServer:
         self._expiry.stop()
         await self._tasks.cancel()
         await self.storage.stop()
+
+    def _trust(self) -> None:
+        """Whose certificates are accepted: what the listeners' authorities signed, and the front proxy's."""
+        files = dict.fromkeys(each.tls.client_ca for each in self._listeners if each.tls is not None)
+        authorities = b"\n".join(path.read_bytes() for path in files if path is not None)
+        if authorities:
+            self.authentication.peers.trust(authorities)
+        if self.config.front_proxy is not None:
+            self.authentication.peers.believe(self.config.front_proxy)
 
     def _external_address(self) -> str:
         host = self.config.advertise_address or (self._listeners[0].host if self._listeners else "localhost")

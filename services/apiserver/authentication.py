@@ -1,7 +1,7 @@
-"""Who asks: the client's certificate, then a bearer token, else nobody in particular (anonymous).
+"""Who asks: whom a front proxy names, the client's certificate, then a bearer token, else nobody in particular.
 
-A certificate was verified by the TLS layer against our authority and is read once a connection. A token that somebody
-presents and nobody accepts is a 401, never anonymous: a client with a wrong token should learn so.
+A certificate or a token that somebody presents and nobody accepts is a 401, never anonymous: a client with a wrong one
+should learn so. A stranger's certificate does no harm beside a good token.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 from collections.abc import Mapping
 from urllib.parse import unquote
 
-from cybernetes.core.auth import bearer, certificates, tokens
+from cybernetes.core.auth import bearer, tokens
 from cybernetes.core.auth import user as users
 from cybernetes.core.auth.attributes import Attributes, Authorize, refusal
 from cybernetes.core.auth.user import ANONYMOUS, User
@@ -21,6 +21,7 @@ from cybernetes.core.clock import Clock
 from cybernetes.core.errors import bad_request, unauthorized
 from cybernetes.core.objects import SECRETS, Object
 from cybernetes.services.apiserver.http1 import HttpRequest
+from cybernetes.services.apiserver.peers import Peers
 from cybernetes.services.apiserver.server import Connection
 from cybernetes.services.apiserver.storage import Storage
 
@@ -47,15 +48,13 @@ class Authentication:
         self._service_accounts = service_accounts
         self._static = [(token.encode(), users.authenticated(user)) for token, user in static.items()]
         self._clock = clock
+        self.peers = Peers(clock)
         self._allows_anonymous = allows_anonymous
 
     def of(self, connection: Connection, request: HttpRequest) -> User:
         """The user behind a request. Raises ApiError 401."""
-        identity = connection.identity
-        if identity is None:
-            identity = connection.identity = self._of_certificate(connection) or False
-        if identity is not False:
-            found: User = identity
+        found, is_stranger = self.peers.user_of(connection, request)
+        if found is not None:
             return found
         header = request.headers.get("authorization")
         if header:
@@ -72,7 +71,7 @@ class Authentication:
             if user is None:
                 raise unauthorized()
             return user
-        if not self._allows_anonymous:
+        if is_stranger or not self._allows_anonymous:
             raise unauthorized()
         return ANONYMOUS
 
@@ -99,13 +98,6 @@ class Authentication:
 
     def _bootstrap_secret(self, name: str) -> Object | None:
         return self._storage.find(SECRETS, "kube-system", name)
-
-    def _of_certificate(self, connection: Connection) -> User | None:
-        peer = connection.transport.get_extra_info("peercert")
-        if not peer:
-            return None
-        user = certificates.user_from_peer(peer, connection.peer_certificate() or b"")
-        return users.authenticated(user) if user is not None else None
 
     def _of_protocols(self, protocols: str) -> User | None:
         for protocol in protocols.split(","):

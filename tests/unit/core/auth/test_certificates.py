@@ -5,6 +5,7 @@ from cryptography import x509
 
 from cybernetes.core.auth import User, certificates
 from cybernetes.core.auth.certificates import Authority, Pair
+from cybernetes.core.auth.clientcerts import Verifier
 from cybernetes.core.clock import ManualClock, Random, SystemClock
 
 
@@ -46,8 +47,7 @@ def test_a_client_is_who_its_certificate_says(tmp_path, authority):
     server = authority.issue_server("kube-apiserver", certificates.api_server_names(), ["127.0.0.1", "::1"])
     client = authority.issue_client("jane", ["developers", "system:masters"])
     side = handshake(tmp_path, authority, server, client, "127.0.0.1")
-    der = side.getpeercert(binary_form=True)
-    user = certificates.user_from_peer(side.getpeercert(), der)
+    user = Verifier(authority.certificate, SystemClock()).verify(side.getpeercert(binary_form=True)).user
     assert (user.name, user.groups) == ("jane", ("developers", "system:masters"))
     assert user.extra["authentication.kubernetes.io/credential-id"][0].startswith("X509SHA256=")
     assert len(user.extra["authentication.kubernetes.io/credential-id"][0]) == 11 + 64
@@ -56,7 +56,7 @@ def test_a_client_is_who_its_certificate_says(tmp_path, authority):
 def test_no_certificate_is_no_user(tmp_path, authority):
     server = authority.issue_server("kube-apiserver", ["kubernetes.default.svc"], [])
     side = handshake(tmp_path, authority, server, None, "kubernetes.default.svc")
-    assert certificates.user_from_peer(side.getpeercert() or {}) is None
+    assert side.getpeercert(binary_form=True) is None
 
 
 def test_a_server_is_refused_under_another_name(tmp_path, authority):

@@ -3,49 +3,115 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
+from multidict import CIMultiDict
 
+from cybernetes.core.auth.certificates import Authority
 from cybernetes.core.auth.user import User
-from cybernetes.core.clock import ManualClock, Random
+from cybernetes.core.clock import Random, SystemClock
 from cybernetes.core.errors import ApiError
 from cybernetes.core.objects import CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS, ROLES
 from cybernetes.core.store.memory import MemoryStore
-from cybernetes.services.apiserver.apiserver import ApiServer, Listener
+from cybernetes.services.apiserver.apiserver import ApiServer, Config, Listener
+from cybernetes.services.apiserver.peers import FrontProxy
+
+STATIC = {"jane-token": User("jane", "u1", ("dev",))}
 
 PODS_PATH = "/api/v1/namespaces/default/pods"
 WHOAMI = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 
-async def test_a_certificate_names_user_and_groups(certificates) -> None:
+class Secure:
+    """A server with TLS, and who asks it: contexts with certificates of some authority."""
+
+    def __init__(self, certificates: Any, session: aiohttp.ClientSession, port: int) -> None:
+        self.certificates = certificates
+        self.session = session
+        self.base = f"https://127.0.0.1:{port}"
+
+    def of(self, authority: Authority | None, name: str = "", groups: tuple[str, ...] = ()) -> ssl.SSLContext:
+        folder = self.certificates.directory
+        context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+        if authority is not None:
+            pair = authority.issue_client(name, groups)
+            (folder / "client.crt").write_bytes(pair.certificate)
+            (folder / "client.key").write_bytes(pair.key)
+            context.load_cert_chain(folder / "client.crt", folder / "client.key")
+        return context
+
+    async def whoami(self, context: ssl.SSLContext, headers: Any = None) -> tuple[int, dict[str, Any]]:
+        async with self.session.post(self.base + WHOAMI, json={}, ssl=context, headers=headers) as response:
+            body = await response.json()
+            return response.status, body["status"]["userInfo"] if response.status == 201 else body
+
+
+@pytest.fixture
+async def secure(certificates: Any) -> AsyncIterator[Secure]:
+    front = Authority.create("front-proxy-ca", SystemClock(), Random(9))
+    path = certificates.directory / "front.crt"
+    path.write_bytes(front.certificate)
     server = ApiServer(
-        MemoryStore(), ManualClock(), Random(1), listeners=[Listener("127.0.0.1", 0, certificates.server)]
+        MemoryStore(),
+        SystemClock(),
+        Random(1),
+        listeners=[Listener("127.0.0.1", 0, certificates.server)],
+        config=Config(static_tokens=STATIC, front_proxy=FrontProxy(path, ("front-proxy-client",))),
     )
     await server.start()
-    base = f"https://127.0.0.1:{server.ports[0]}"
-    try:
-        async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession() as session:
+        found = Secure(certificates, session, server.ports[0])
+        found.front = front  # type: ignore[attr-defined]
+        yield found
+    await server.stop()
 
-            async def whoami(context: ssl.SSLContext) -> tuple[int, dict]:
-                async with session.post(base + WHOAMI, json={}, ssl=context) as response:
-                    return response.status, await response.json()
 
-            code, body = await whoami(certificates.client("admin", ("system:masters",)))
-            info = body["status"]["userInfo"]
-            assert (code, info["username"]) == (201, "admin")
-            assert info["groups"] == ["system:masters", "system:authenticated"]
-            anonymous = ssl.create_default_context(cafile=str(certificates.directory / "ca.crt"))
-            async with session.get(base + PODS_PATH, ssl=anonymous) as response:
-                assert response.status == 403
-                assert (await response.json())["message"] == (
-                    'pods is forbidden: User "system:anonymous" cannot list resource "pods" in API group "" '
-                    'in the namespace "default"'
-                )
-            async with session.get(base + "/healthz", ssl=anonymous) as response:
-                assert await response.text() == "ok"
-    finally:
-        await server.stop()
+async def test_a_certificate_names_user_and_groups(secure) -> None:
+    code, info = await secure.whoami(secure.of(secure.certificates.authority, "admin", ("system:masters",)))
+    assert (code, info["username"]) == (201, "admin")
+    assert info["groups"] == ["system:masters", "system:authenticated"]
+    assert info["extra"]["authentication.kubernetes.io/credential-id"][0].startswith("X509SHA256=")
+    anonymous = secure.of(None)
+    async with secure.session.get(secure.base + PODS_PATH, ssl=anonymous) as response:
+        assert response.status == 403
+        assert (await response.json())["message"] == (
+            'pods is forbidden: User "system:anonymous" cannot list resource "pods" in API group "" '
+            'in the namespace "default"'
+        )
+    async with secure.session.get(secure.base + "/healthz", ssl=anonymous) as response:
+        assert await response.text() == "ok"
+
+
+async def test_a_stranger_s_certificate_is_401_and_no_harm_beside_a_token(secure) -> None:
+    stranger = secure.of(Authority.create("test-ca", SystemClock(), Random(5)), "admin", ("system:masters",))
+    code, body = await secure.whoami(stranger)
+    assert (code, body["message"]) == (401, "Unauthorized")
+    async with secure.session.get(secure.base + "/healthz", ssl=stranger) as response:
+        assert response.status == 401
+    code, info = await secure.whoami(stranger, {"Authorization": "Bearer jane-token"})
+    assert (code, info["username"]) == (201, "jane")
+
+
+async def test_a_front_proxy_speaks_for_users(secure) -> None:
+    named = [("X-Remote-User", "jane"), ("X-Remote-Group", "dev"), ("X-Remote-Group", "ops"), ("X-Remote-Uid", "u7")]
+    named += [("X-Remote-Extra-Scopes%2fA", "view"), ("X-Remote-Extra-Scopes%2fA", "edit")]
+    proxy = secure.of(secure.front, "front-proxy-client")
+    code, info = await secure.whoami(proxy, CIMultiDict(named))
+    assert code == 201
+    assert info == {
+        "username": "jane",
+        "uid": "u7",
+        "groups": ["dev", "ops", "system:authenticated"],
+        "extra": {"scopes/a": ["view", "edit"]},
+    }
+    assert (await secure.whoami(proxy))[0] == 401
+    assert (await secure.whoami(secure.of(secure.front, "somebody-else"), CIMultiDict(named)))[0] == 401
+    user = secure.of(secure.certificates.authority, "front-proxy-client")
+    assert (await secure.whoami(user, CIMultiDict(named)))[1]["username"] == "front-proxy-client"
+    assert (await secure.whoami(secure.of(None), CIMultiDict(named)))[0] == 403
 
 
 async def test_anonymous_sees_health_version_and_nothing_else(cluster) -> None:

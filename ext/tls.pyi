@@ -1,0 +1,3 @@
+import ssl
+
+def accept_any_certificate(context: ssl.SSLContext) -> bool: ...
