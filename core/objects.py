@@ -164,7 +164,7 @@ def controller_of(obj: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def controller_reference(owner: Mapping[str, Any], api_version: str, kind: str) -> dict[str, Any]:
-    """The owner reference by which ``owner`` controls what it creates. List items carry no kind, hence the arguments."""
+    """The owner reference by which ``owner`` controls what it creates. Items of lists carry no kind of their own."""
     return {
         "apiVersion": api_version,
         "kind": kind,
