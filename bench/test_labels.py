@@ -1,6 +1,6 @@
 """Selectors: one label set, and an index of a million objects with ten labels each.
 
-    flock /tmp/w/bench.lock .venv/bin/pytest bench/test_labels.py --benchmark-only
+    .venv/bin/pytest bench/test_labels.py --benchmark-only
 
 Compared with a scan by the same matcher over the same objects (``test_scan``). Go's compiled selector matches one label
 set in under 100 ns.

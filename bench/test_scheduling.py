@@ -1,6 +1,6 @@
 """Placements a second in the library: dicts in, Placements out, 5,000 nodes.
 
-    flock /tmp/w/bench.lock .venv/bin/pytest bench/test_scheduling.py --benchmark-only
+    .venv/bin/pytest bench/test_scheduling.py --benchmark-only
 
 The peer, kube-scheduler 1.36 with API server and etcd on the same two cores: 349 plain pods/s, 137 with spreading,
 47 with pod affinity; in upstream's own integration benchmark, without disks and network, the scheduler alone does more.
