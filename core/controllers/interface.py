@@ -232,6 +232,8 @@ class Settings:
     signing_lifetime_s: int = 365 * 24 * 3600
     #: Makes the token of (account, name of its Secret); None: Secrets with tokens are left alone.
     issue_token: Callable[[Object, str], str] | None = field(default=None, repr=False)
+    #: Subnets and ranges of addresses for Services of type LoadBalancer; none: they are left to somebody else.
+    load_balancer_pool: tuple[str, ...] = ()
     #: Where the provisioner kubernetes.io/host-path makes its directories; empty: it makes none.
     host_path_root: str = ""
     #: Every resource of the API: (gvr, kind, is namespaced); what the garbage collector and namespaces clean.

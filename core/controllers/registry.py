@@ -33,6 +33,8 @@ from cybernetes.core.controllers.replicaset import replica_sets, replication_con
 from cybernetes.core.controllers.resource_quota import ResourceQuotas
 from cybernetes.core.controllers.service_account import RootCaPublisher, ServiceAccounts
 from cybernetes.core.controllers.service_account_tokens import ServiceAccountTokens
+from cybernetes.core.controllers.service_cidr import ServiceCidrs
+from cybernetes.core.controllers.service_lb import LoadBalancers
 from cybernetes.core.controllers.statefulset import StatefulSets
 from cybernetes.core.controllers.taint_eviction import TaintEviction
 from cybernetes.core.controllers.ttl_after_finished import TtlAfterFinished
@@ -45,6 +47,10 @@ Maker = Callable[[Settings], Controller | None]
 
 def _service_account_tokens(settings: Settings) -> Controller | None:
     return ServiceAccountTokens(settings.issue_token, settings.root_ca) if settings.issue_token is not None else None
+
+
+def _load_balancers(settings: Settings) -> Controller | None:
+    return LoadBalancers(settings.load_balancer_pool) if settings.load_balancer_pool else None
 
 
 CONTROLLERS: Mapping[str, Maker] = {
@@ -83,6 +89,8 @@ CONTROLLERS: Mapping[str, Maker] = {
     "volumeattributesclass-protection-controller": lambda settings: AttributesClassProtection(),
     "ttl-after-finished-controller": lambda settings: TtlAfterFinished(),
     "root-ca-certificate-publisher-controller": lambda settings: RootCaPublisher(settings.root_ca),
+    "service-cidr-controller": lambda settings: ServiceCidrs(),
+    "service-lb-controller": _load_balancers,
     "ephemeral-volume-controller": lambda settings: EphemeralVolumes(),
 }
 
@@ -120,6 +128,7 @@ ALIASES: Mapping[str, str] = {
     "pvc-protection": "persistentvolumeclaim-protection-controller",
     "pv-protection": "persistentvolume-protection-controller",
     "vac-protection": "volumeattributesclass-protection-controller",
+    "service": "service-lb-controller",
     "ephemeral-volume": "ephemeral-volume-controller",
     "ttl": "ttl-controller",
     "clusterrole-aggregation": "clusterrole-aggregation-controller",
