@@ -1,4 +1,4 @@
-"""The Common Expression Language as Kubernetes uses it: rules of custom resources, admission policies, match conditions.
+"""The Common Expression Language as Kubernetes uses it: rules of custom resources, policies, match conditions.
 
     text ── lexer, parser, macros ──> tree ── checker ──> types and overloads ── cost ──> the most it may cost
                                                                              ── evaluation ──> closures

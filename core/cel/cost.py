@@ -240,15 +240,11 @@ class _Coster:
         if overload == "contains_string" and target is not None:
             return Estimate(size(target).scaled(TRAVERSAL).times(size(arguments[0]).scaled(TRAVERSAL)))
         if overload == "conditional":
-            one, other = self.entry(node.args[1]), self.entry(node.args[2])
-            if one is not None and other is not None:
-                self.entries[id(node)] = one.union(other)
+            self.join(node, node.args[1], node.args[2])
             return Estimate(ZERO, size(arguments[1]).union(size(arguments[2])))
         if overload in ("add_string", "add_bytes", "add_list"):
             made = size(arguments[0]) + size(arguments[1])
-            one, other = self.entry(node.args[0]), self.entry(node.args[1])
-            if one is not None and other is not None:
-                self.entries[id(node)] = one.union(other)
+            self.join(node, node.args[0], node.args[1])
             return Estimate(ONE if overload == "add_list" else made.scaled(TRAVERSAL), made)
         if overload in _COMPARISONS:
             most = min(size(arguments[0]).high, size(arguments[1]).high)
@@ -292,6 +288,12 @@ class _Coster:
             if local is not None:
                 return local.size
         return None
+
+    def join(self, node: Node, one: Node, other: Node) -> None:
+        """What ``node`` gives is made of what these two give."""
+        first, second = self.entry(one), self.entry(other)
+        if first is not None and second is not None:
+            self.entries[id(node)] = first.union(second)
 
     def entry(self, node: Node) -> _Entry | None:
         found = self.entries.get(id(node))

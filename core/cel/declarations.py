@@ -2,8 +2,8 @@
 
     name   overload(arguments) result, .member_overload(target, arguments) result
 
-A dot before an overload makes it a member: ``'a'.size()``. A single capital letter is any type, the same one wherever it
-stands. Read once, when the first expression is compiled (5 ms).
+A dot before an overload makes it a member: ``'a'.size()``. A single capital letter is any type, the same
+one wherever it stands. Read once, when the first expression is compiled (5 ms).
 
 Sources: cel-go common/stdlib, cel/library.go, ext/{strings,lists,sets,comprehensions}.go, and the libraries of
 kube-apiserver 1.36.
@@ -107,7 +107,8 @@ _||_ logical_or(bool, bool) bool
 @not_strictly_false not_strictly_false(bool) bool
 _==_ equals(A, A) bool
 _!=_ not_equals(A, A) bool
-_+_ add_bytes(bytes, bytes) bytes, add_double(double, double) double, add_duration_duration(duration, duration) duration,
+_+_ add_bytes(bytes, bytes) bytes, add_double(double, double) double,
+  add_duration_duration(duration, duration) duration,
   add_duration_timestamp(duration, timestamp) timestamp, add_timestamp_duration(timestamp, duration) timestamp,
   add_int64(int, int) int, add_list(list(A), list(A)) list(A), add_string(string, string) string,
   add_uint64(uint, uint) uint
@@ -190,7 +191,8 @@ distinct .list_distinct(list(T)) list(T)
 """
 _KUBERNETES = """
 find .string_find_string(string, string) string
-findAll .string_find_all_string(string, string) list(string), .string_find_all_string_int(string, string, int) list(string)
+findAll .string_find_all_string(string, string) list(string),
+  .string_find_all_string_int(string, string, int) list(string)
 url string_to_url(string) URL
 isURL is_url_string(string) bool
 getScheme .url_get_scheme(URL) string

@@ -1,6 +1,6 @@
 """A checked tree as functions that compute it and count what that costs (cel-go, interpreter).
 
-Each node becomes a closure over the closures of its parts, called with the frame: ``[cost, limit, variables, locals…]``.
+Each node becomes a closure over the closures of its parts, called with the frame: ``[cost, limit, variables, locals]``.
 A local variable has a place in the frame of its own, so inner loops hide outer names by having other places. Costs are
 those of upstream's interpreter, node for node, since a limit on them decides what is accepted; the loops of macros are
 run as such and pay for the tree that they stand for.
@@ -10,11 +10,10 @@ Errors are exceptions. ``&&``, ``||``, ``all`` and ``exists`` hold one back as l
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cybernetes.core.cel import library, librarycost
+from cybernetes.core.cel import library, steps
 from cybernetes.core.cel.ast import (
     Call,
     Entry,
@@ -27,32 +26,21 @@ from cybernetes.core.cel.ast import (
     Select,
     StructNode,
 )
-from cybernetes.core.cel.cost import LIST_COST, MAP_COST, REGEX, STRUCT_COST, TRAVERSAL
-from cybernetes.core.cel.errors import CostExceeded, EvaluationError, no_such_overload
-from cybernetes.core.cel.library.operators import MISSING, insert, lookup, shown_key
-from cybernetes.core.cel.values import Optional, equal, size_of
+from cybernetes.core.cel.callcosts import cost_of
+from cybernetes.core.cel.cost import LIST_COST, MAP_COST, STRUCT_COST
+from cybernetes.core.cel.errors import EvaluationError, no_such_overload
+from cybernetes.core.cel.library.operators import MISSING, lookup, shown_key
+from cybernetes.core.cel.steps import Frame, Step
+from cybernetes.core.cel.values import Optional
 
-Frame = list[Any]
-Step = Callable[[Frame], Any]
 #: Makes an object of a type that an expression constructs, from its fields.
 Build = Callable[[str, Mapping[str, Any]], Any]
 
 _COST, _LIMIT, _VARIABLES, _LOCALS = 0, 1, 2, 3
-_LIBRARY_COSTS = frozenset(
-    {
-        "check", "fieldSelector", "labelSelector", "url", "lowerAscii", "upperAscii", "substring", "trim", "replace",
-        "split", "join", "find", "findAll", "cidr", "isIP", "isCIDR", "ip", "ip.isCanonical", "containsIP",
-        "containsCIDR", "quantity", "isQuantity", "semver", "isSemver", "validate", "isSorted", "sum", "max", "min",
-        "indexOf", "lastIndexOf", "jsonpatch.escapeKey",
-    }
-)  # fmt: skip
-_SMALLEST = frozenset(
-    f"{name}_{kind}" for name in ("less", "greater", "less_equals", "greater_equals") for kind in ("string", "bytes")
-)
 
 
 class Fields:
-    """What is no dict but has fields that expressions select: variables that are computed when they are first asked for."""
+    """What is no dict but has fields that expressions select: variables that are computed when first asked for."""
 
     __slots__ = ()
 
@@ -101,7 +89,7 @@ class Compiler:
         for scope in reversed(self._scopes):
             place = scope.get(name)
             if place is not None:
-                return _local(place)
+                return steps.read_local(place)
 
         def variable(f: Frame) -> Any:
             f[0] += 1
@@ -169,9 +157,9 @@ class Compiler:
     def _call(self, node: Call) -> Step:
         function = node.function
         if function == "_&&_":
-            return _both(self.step(node.args[0]), self.step(node.args[1]))
+            return steps.both(self.step(node.args[0]), self.step(node.args[1]))
         if function == "_||_":
-            return _either(self.step(node.args[0]), self.step(node.args[1]))
+            return steps.either(self.step(node.args[0]), self.step(node.args[1]))
         if function == "_?_:_":
             return self._conditional(node)
         if function == "_?._":
@@ -179,15 +167,15 @@ class Compiler:
         if function in ("or", "orValue") and node.target is not None:
             return self._alternative(node)
         parts = [*([node.target] if node.target is not None else []), *node.args]
-        steps = [self.step(each) for each in parts]
+        inner = [self.step(each) for each in parts]
         overload = node.overloads[0] if len(node.overloads) == 1 else ""
         kinds = {each.type.kind for each in parts}
-        if len(kinds) == 1 and function in _FAST and kinds <= _FAST_KINDS:
-            return _FAST[function](steps[0], steps[1])
+        if len(kinds) == 1 and function in steps.FAST and kinds <= steps.FAST_KINDS:
+            return steps.FAST[function](inner[0], inner[1])
         call = self._functions[function]
         if function == "_[_]" and isinstance(node.args[1], Literal):
-            return _constant_index(steps[0], node.args[1].value, call)
-        return _called(call, steps, _cost_of(function, overload))
+            return steps.index_step(inner[0], node.args[1].value, call)
+        return steps.call_step(call, inner, cost_of(function, overload))
 
     def _conditional(self, node: Call) -> Step:
         test, one, other = (self.step(each) for each in node.args)
@@ -222,12 +210,12 @@ class Compiler:
     # What is made
 
     def _list(self, node: ListNode) -> Step:
-        steps = [self.step(each) for each in node.elements]
+        elements = [self.step(each) for each in node.elements]
         optionals = node.optionals
 
         def make(f: Frame) -> list[Any]:
             found = []
-            for index, each in enumerate(steps):
+            for index, each in enumerate(elements):
                 value = each(f)
                 if index in optionals:
                     if not _optional(value).has_value:
@@ -298,7 +286,7 @@ class Compiler:
         has_two = bool(node.variable2)
 
         def fold(f: Frame) -> Any:
-            return loop(f, _pairs(ranged(f), has_two))
+            return loop(f, steps.pairs(ranged(f), has_two))
 
         return fold
 
@@ -307,11 +295,11 @@ class Compiler:
         assert isinstance(step, Call)
         has_two = bool(node.variable2)
         if node.macro == "all":
-            return _all_loop(self.step(step.args[1]), one, two, has_two, 3, stops_at=False)
+            return steps.all_loop(self.step(step.args[1]), one, two, has_two, 3, stops_at=False)
         if node.macro == "exists":
-            return _all_loop(self.step(step.args[1]), one, two, has_two, 4, stops_at=True)
+            return steps.all_loop(self.step(step.args[1]), one, two, has_two, 4, stops_at=True)
         if node.macro == "exists_one":
-            return _exists_one_loop(self.step(step.args[0]), one, two, has_two)
+            return steps.exists_one_loop(self.step(step.args[0]), one, two, has_two)
         test = None
         if step.function == "_?_:_":
             test = self.step(step.args[0])
@@ -319,10 +307,10 @@ class Compiler:
             assert isinstance(inner, Call)
             step = inner
         if node.macro == "insert":
-            return _insert_loop(test, [self.step(each) for each in step.args[1:]], one, two, has_two)
+            return steps.insert_loop(test, [self.step(each) for each in step.args[1:]], one, two, has_two)
         gathered = step.args[1]
         assert isinstance(gathered, ListNode)
-        return _gather_loop(test, self.step(gathered.elements[0]), one, two, has_two)
+        return steps.gather_loop(test, self.step(gathered.elements[0]), one, two, has_two)
 
     def _bind(self, node: Fold, ranged: Step) -> Step:
         """A value under a name of its own."""
@@ -338,14 +326,6 @@ class Compiler:
             return result(f)
 
         return bind
-
-
-def _local(place: int) -> Step:
-    def local(f: Frame) -> Any:
-        f[0] += 1
-        return f[place]
-
-    return local
 
 
 def _declared(operand: Node, field: str) -> tuple[str, Callable[[Any], Any] | None]:
@@ -379,294 +359,3 @@ def _optional_field(value: Optional, name: str, convert: Callable[[Any], Any] | 
     if found is MISSING:
         return Optional(False)
     return Optional(True, found if convert is None else convert(found))
-
-
-def _both(one: Step, other: Step) -> Step:
-    def both(f: Frame) -> bool:
-        try:
-            found = one(f)
-        except CostExceeded:
-            raise
-        except EvaluationError as error:
-            if other(f) is False:
-                return False
-            raise error
-        if found is False:
-            return False
-        second = other(f)
-        if second is False:
-            return False
-        if found is True and second is True:
-            return True
-        raise no_such_overload()
-
-    return both
-
-
-def _either(one: Step, other: Step) -> Step:
-    def either(f: Frame) -> bool:
-        try:
-            found = one(f)
-        except CostExceeded:
-            raise
-        except EvaluationError as error:
-            if other(f) is True:
-                return True
-            raise error
-        if found is True:
-            return True
-        second = other(f)
-        if second is True:
-            return True
-        if found is False and second is False:
-            return False
-        raise no_such_overload()
-
-    return either
-
-
-def _called(call: Callable[..., Any], steps: Sequence[Step], cost: int | Callable[[Sequence[Any], Any], int]) -> Step:
-    if isinstance(cost, int):
-        fixed = cost
-        if len(steps) == 1:
-            single = steps[0]
-
-            def called_one(f: Frame) -> Any:
-                result = call(single(f))
-                f[0] += fixed
-                if f[0] > f[1]:
-                    raise CostExceeded
-                return result
-
-            return called_one
-        if len(steps) == 2:
-            first, second = steps
-
-            def called_two(f: Frame) -> Any:
-                result = call(first(f), second(f))
-                f[0] += fixed
-                if f[0] > f[1]:
-                    raise CostExceeded
-                return result
-
-            return called_two
-    counted = cost if callable(cost) else (lambda values, result: cost)
-
-    def called(f: Frame) -> Any:
-        values = [each(f) for each in steps]
-        result = call(*values)
-        f[0] += counted(values, result)
-        if f[0] > f[1]:
-            raise CostExceeded
-        return result
-
-    return called
-
-
-def _constant_index(container: Step, key: Any, call: Callable[..., Any]) -> Step:
-    def index(f: Frame) -> Any:
-        value = container(f)
-        f[0] += 1
-        return call(value, key)
-
-    return index
-
-
-def _cost_of(function: str, overload: str) -> int | Callable[[Sequence[Any], Any], int]:
-    """What a call costs: a number, or a function of its arguments and result."""
-    if function in _LIBRARY_COSTS:
-
-        def counted(values: Sequence[Any], result: Any) -> int:
-            found = librarycost.actual(function, overload, values, result)
-            return 1 if found is None else found
-
-        return counted
-    if overload == "equals":
-        return _equality_cost
-    if overload == "not_equals" or overload in _SMALLEST:
-        return lambda values, result: math.ceil(min(size_of(values[0]), size_of(values[1])) * TRAVERSAL)
-    if overload in ("starts_with_string", "ends_with_string"):
-        return lambda values, result: math.ceil(size_of(values[0]) * TRAVERSAL)
-    if overload in ("string_to_bytes", "bytes_to_string", "strings_quote", "string_format"):
-        return lambda values, result: math.ceil(size_of(values[0]) * TRAVERSAL)
-    if overload == "in_list":
-        return lambda values, result: size_of(values[1])
-    if overload in ("add_string", "add_bytes"):
-        return lambda values, result: math.ceil((size_of(values[0]) + size_of(values[1])) * TRAVERSAL)
-    if overload == "matches_string":
-        return lambda values, result: (
-            math.ceil((1 + size_of(values[0])) * TRAVERSAL) * math.ceil(size_of(values[1]) * REGEX)
-        )
-    if overload == "contains_string":
-        return lambda values, result: (
-            math.ceil(size_of(values[0]) * TRAVERSAL) * math.ceil(size_of(values[1]) * TRAVERSAL)
-        )
-    return 1
-
-
-def _equality_cost(values: Sequence[Any], result: Any) -> int:
-    found = librarycost.actual("_==_", "equals", values, result)
-    return math.ceil(min(size_of(values[0]), size_of(values[1])) * TRAVERSAL) if found is None else found
-
-
-# Two values of one plain kind, as the checker knows: Python's own operators will do.
-
-_FAST_KINDS = frozenset({"int", "string", "bool"})
-
-
-def _fast_equal(one: Step, other: Step) -> Step:
-    def fast(f: Frame) -> bool:
-        mine, theirs = one(f), other(f)
-        f[0] += _small(mine, theirs)
-        return equal(mine, theirs) if type(mine) is not type(theirs) else bool(mine == theirs)
-
-    return fast
-
-
-def _fast_unequal(one: Step, other: Step) -> Step:
-    def fast(f: Frame) -> bool:
-        mine, theirs = one(f), other(f)
-        f[0] += _small(mine, theirs)
-        return not equal(mine, theirs) if type(mine) is not type(theirs) else bool(mine != theirs)
-
-    return fast
-
-
-def _small(mine: Any, theirs: Any) -> int:
-    if type(mine) is str and type(theirs) is str:
-        size = len(mine) if len(mine) < len(theirs) else len(theirs)
-        return -(-size // 10)
-    return 1
-
-
-_FAST: dict[str, Callable[[Step, Step], Step]] = {"_==_": _fast_equal, "_!=_": _fast_unequal}
-
-
-# Loops
-
-
-def _pairs(value: Any, has_two: bool) -> Sequence[Any]:
-    """What is gone through: elements or keys, or pairs of both when two are named."""
-    if isinstance(value, Mapping):
-        return list(value.items()) if has_two else list(value)
-    if isinstance(value, list | tuple):
-        return list(enumerate(value)) if has_two else value
-    raise no_such_overload()
-
-
-def _bind_locals(f: Frame, each: Any, one: int, two: int, has_two: bool) -> None:
-    if has_two:
-        f[one], f[two] = each
-    else:
-        f[one] = each
-
-
-def _all_loop(
-    test: Step, one: int, two: int, has_two: bool, cost: int, *, stops_at: bool
-) -> Callable[[Frame, Sequence[Any]], bool]:
-    """``all`` (stops at False) and ``exists`` (stops at True)."""
-
-    def loop(f: Frame, values: Sequence[Any]) -> bool:
-        held: EvaluationError | None = None
-        for each in values:
-            if has_two:
-                f[one], f[two] = each
-            else:
-                f[one] = each
-            f[0] += cost
-            if f[0] > f[1]:
-                raise CostExceeded
-            try:
-                found = test(f)
-            except CostExceeded:
-                raise
-            except EvaluationError as error:
-                held = error
-                continue
-            if found is stops_at:
-                f[0] += 1
-                return stops_at
-            if found is (not stops_at):
-                continue
-            held = no_such_overload()
-        f[0] += 1
-        if held is not None:
-            raise held
-        return not stops_at
-
-    return loop
-
-
-def _exists_one_loop(test: Step, one: int, two: int, has_two: bool) -> Callable[[Frame, Sequence[Any]], bool]:
-    def loop(f: Frame, values: Sequence[Any]) -> bool:
-        count = 0
-        for each in values:
-            _bind_locals(f, each, one, two, has_two)
-            found = test(f)
-            if found is True:
-                count += 1
-                f[0] += 2
-            elif found is False:
-                f[0] += 1
-            else:
-                raise no_such_overload()
-            if f[0] > f[1]:
-                raise CostExceeded
-        f[0] += 2
-        return count == 1
-
-    return loop
-
-
-def _gather_loop(
-    test: Step | None, element: Step, one: int, two: int, has_two: bool
-) -> Callable[[Frame, Sequence[Any]], list[Any]]:
-    """``map``, ``filter`` and transformList."""
-
-    def loop(f: Frame, values: Sequence[Any]) -> list[Any]:
-        f[0] += LIST_COST
-        found: list[Any] = []
-        for each in values:
-            _bind_locals(f, each, one, two, has_two)
-            if test is not None:
-                verdict = test(f)
-                if verdict is False:
-                    f[0] += 1
-                    continue
-                if verdict is not True:
-                    raise no_such_overload()
-            found.append(element(f))
-            f[0] += LIST_COST + 2
-            if f[0] > f[1]:
-                raise CostExceeded
-        f[0] += 1
-        return found
-
-    return loop
-
-
-def _insert_loop(
-    test: Step | None, parts: Sequence[Step], one: int, two: int, has_two: bool
-) -> Callable[[Frame, Sequence[Any]], dict[Any, Any]]:
-    """transformMap and transformMapEntry."""
-
-    def loop(f: Frame, values: Sequence[Any]) -> dict[Any, Any]:
-        f[0] += MAP_COST
-        found: dict[Any, Any] = {}
-        for each in values:
-            _bind_locals(f, each, one, two, has_two)
-            if test is not None:
-                verdict = test(f)
-                if verdict is False:
-                    f[0] += 1
-                    continue
-                if verdict is not True:
-                    raise no_such_overload()
-            found = insert(found, *(part(f) for part in parts))
-            f[0] += 2
-            if f[0] > f[1]:
-                raise CostExceeded
-        f[0] += 1
-        return found
-
-    return loop

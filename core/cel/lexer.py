@@ -90,10 +90,10 @@ def _value(kind: str, word: str, start: int) -> Any:
             raise LexError(Issue(start, f"invalid {kind} literal"))
         return value
     if kind == "float":
-        value = float(word)
-        if value in (float("inf"), float("-inf")):
+        number = float(word)
+        if number in (float("inf"), float("-inf")):
             raise LexError(Issue(start, "invalid double literal"))
-        return value
+        return number
     if kind == "escaped":
         return word[1:-1]
     return word

@@ -1,4 +1,4 @@
-"""What Kubernetes' own functions cost: estimated from sizes, and counted when they have run (apiserver/pkg/cel/library).
+"""What Kubernetes' own functions cost: estimated from sizes, and counted after (apiserver/pkg/cel/library).
 
 ``estimate`` and ``actual`` say the same in two ways; None leaves a function to the standard rules. Whoever changes a
 number changes which definitions are accepted.

@@ -79,7 +79,7 @@ class Program:
 class Environment:
     """What expressions of one kind may speak of.
 
-    ``structs`` are objects that they may make by name, with ``build``. ``functions`` are those beyond the standard ones.
+    ``structs`` are objects that they may make by name, with ``build``; ``functions`` those beyond the standard ones.
     """
 
     def __init__(

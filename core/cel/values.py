@@ -234,7 +234,7 @@ def compare(one: Any, other: Any) -> int:
         raise no_such_overload()
     if kind == "number" and (math.isnan(one) or math.isnan(other)):
         raise EvaluationError("NaN values cannot be ordered")
-    return (other < one) - (one < other)
+    return int(other < one) - int(one < other)
 
 
 def _order_kind(value: Any) -> str:

@@ -46,9 +46,13 @@ def coerce(root: Structural | None, obj: Object, *, prunes: bool = True) -> list
     return [_reported(path) for path in [*unknown, *sorted(map(_text, found)), *sorted(embedded)]]
 
 
-def prune(root: Structural | None, value: Any) -> None:
-    """Remove what ``root`` does not describe from a value that is no object of its own, a default."""
-    _value(value, root, (), [], [])
+def prune(root: Structural | None, value: Any) -> bool:
+    """Remove what ``root`` does not describe from a value that is no object of its own, a default; whether there was
+    such."""
+    found: list[_Path] = []
+    embedded: list[str] = []
+    _value(value, root, (), found, embedded)
+    return bool(found or embedded)
 
 
 def _value(value: Any, node: Structural | None, path: _Path, found: list[_Path], embedded: list[str]) -> None:

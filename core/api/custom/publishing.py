@@ -71,9 +71,7 @@ def _list(resource: Resource, name: str, dialect: Dialect) -> Json:
             "items": items,
             "metadata": _reference(META + "ListMeta", dialect, texts.get("metadata", "")),
         },
-        "x-kubernetes-group-version-kind": [
-            {"group": gvr.group, "version": gvr.version, "kind": resource.list_kind}
-        ],
+        "x-kubernetes-group-version-kind": [{"group": gvr.group, "version": gvr.version, "kind": resource.list_kind}],
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cybernetes.core.api.custom import results, validation
+from cybernetes.core.api.custom import results, rules, validation
 from cybernetes.core.api.custom.correlation import Pair, same
 from cybernetes.core.api.custom.embedded import check_embedded
 from cybernetes.core.api.custom.kind import Custom
@@ -141,7 +141,13 @@ class _Parts:
 
     def _with_rules(self, errors: list[FieldError], new: Object, old: Object | None) -> list[FieldError]:
         """The errors, and those of the rules in CEL, which are only asked about what is right so far."""
-        return errors
+        node = self.node
+        if node is None or rules.of(node) is None:
+            return errors
+        if results.blocks_rules(errors):
+            return [*errors, results.RULES_NOT_CHECKED]
+        pair = Pair(new, old, node) if old is not None else None
+        return errors + rules.check(node, new, old, pair)
 
 
 def _is_same_but_metadata(new: Object, old: Object) -> bool:

@@ -1,6 +1,7 @@
 """The OpenAPI schemas of custom resources: what is allowed of OpenAPI, and Kubernetes' own extensions.
 
-A schema must also be structural (see ``structural``). Rules in CEL are checked for presence: compiling them is for CEL.
+A schema must also be structural (see ``structural``), its defaults must be valid themselves (``definitiondefaults``),
+and its rules in CEL must compile and be cheap enough (``definitionrules``).
 """
 
 from __future__ import annotations
@@ -8,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
+
+from cybernetes.core.api.custom.fieldpaths import WrongPath, resolve
+from cybernetes.core.api.custom.structure import Structural
 from cybernetes.core.api.fielderror import FieldError, forbidden, invalid_value, not_supported, required
 from cybernetes.core.api.validation.structural import check_structural
 from cybernetes.core.objects import Object
@@ -40,8 +45,21 @@ def check_schema(schema: Object, path: str, *, has_status: bool) -> list[FieldEr
         errors += _check_root(schema, path)
     if schema.get("nullable"):
         errors.append(forbidden(f"{path}.nullable", "nullable cannot be true at the root"))
-    errors += check_structural(schema, path)
-    return errors + _check_node(schema, path, is_root=True, is_meta=False, no_default="")
+    unstructured = check_structural(schema, path)
+    errors += unstructured
+    wrong = _check_node(schema, path, is_root=True, is_meta=False, no_default="")
+    if unstructured or wrong:
+        return errors + wrong
+    text = orjson.dumps(schema)
+    if b'"default"' in text:
+        from cybernetes.core.api.validation import definitiondefaults  # what these two need is made for few
+
+        errors += definitiondefaults.check_defaults(Structural(schema), path)
+    if _RULES.encode() in text and not errors:
+        from cybernetes.core.api.validation import definitionrules
+
+        errors += definitionrules.check_rules(schema, path)
+    return errors
 
 
 def _check_root(schema: Object, path: str) -> list[FieldError]:
@@ -253,22 +271,9 @@ def _check_field_path(schema: Object, field_path: str, path: str) -> list[FieldE
         errors.append(invalid_value(path, field_path, "must be non-empty if specified"))
     if _has_newlines(field_path):
         errors.append(invalid_value(path, field_path, "must not contain line breaks"))
-    if field_path and "[" not in field_path and field_at(schema, field_path)[1]:
-        errors.append(invalid_value(path, field_path, "must be a valid path"))
+    if field_path:
+        try:
+            resolve(field_path, Structural(schema))
+        except WrongPath:
+            errors.append(invalid_value(path, field_path, "must be a valid path"))
     return errors
-
-
-def field_at(schema: Object, json_path: str) -> tuple[Object, str]:
-    """(the schema at ``.spec.size``, what is wrong with the path)."""
-    if not json_path.startswith("."):
-        return {}, f"expected . but got: {json_path[:1]}" if json_path else "unexpected end of path"
-    found = schema
-    for name in json_path[1:].split("."):
-        extra = found.get("additionalProperties")
-        child = (found.get("properties") or {}).get(name)
-        if child is None and isinstance(extra, dict):
-            child = extra
-        if child is None:
-            return {}, f"does not refer to a valid field: {name}"
-        found = child
-    return found, ""

@@ -6,43 +6,26 @@ kinds of its arguments itself: of what the checker could not know, it may get an
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 Function = Callable[..., Any]
+_FAMILIES = (
+    "operators", "conversions", "times", "optionals", "strings", "lists", "regexes", "urls", "quantities", "networks",
+    "versions", "named_formats", "authorization",
+)  # fmt: skip
 
 
 @lru_cache(maxsize=1)
 def functions() -> Mapping[str, Function]:
     """All of them. The first call imports the modules."""
-    from cybernetes.core.cel.library import (
-        authorization,
-        conversions,
-        lists,
-        named_formats,
-        networks,
-        operators,
-        optionals,
-        quantities,
-        regexes,
-        strings,
-        times,
-        urls,
-        versions,
-    )
-
-    modules = (
-        operators, conversions, times, optionals, strings, lists, regexes, urls, quantities, networks, versions,
-        named_formats, authorization,
-    )  # fmt: skip
     found: dict[str, Function] = {}
-    for module in modules:
+    for family in _FAMILIES:
+        module = importlib.import_module(f"cybernetes.core.cel.library.{family}")
         for name, function in module.FUNCTIONS.items():
-            if name in found:
-                found[name] = _either(found[name], function)
-            else:
-                found[name] = function
+            found[name] = _either(found[name], function) if name in found else function
     return found
 
 

@@ -1,4 +1,6 @@
-"""Authorization checks (library/authz.go): ``authorizer.group('').resource('pods').namespace('a').check('get').allowed()``.
+"""Authorization checks (library/authz.go).
+
+    authorizer.group('').resource('pods').namespace('a').check('get').allowed()
 
 An Authorizer is made by whoever evaluates, from a function that answers. A check that cannot be made is no error: the
 decision says so.
@@ -76,7 +78,7 @@ def _step(of: type[Authorizer], to: type[Authorizer], field: str) -> Function:
     def step(value: Any, text: Any) -> Authorizer:
         if type(value) is not of or not isinstance(text, str):
             raise no_such_overload()
-        return to(value.ask, value.question._replace(**{field: text}))
+        return to(value.ask, value.question._replace(**{field: text}))  # type: ignore[arg-type]
 
     return step
 

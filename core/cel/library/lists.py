@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cmp_to_key
 from typing import Any
 
@@ -22,7 +23,7 @@ def _lists(*values: Any) -> None:
 
 def _is_sorted(values: Any) -> bool:
     _lists(values)
-    return all(compare(one, other) <= 0 for one, other in zip(values, values[1:], strict=False))
+    return all(compare(one, other) <= 0 for one, other in itertools.pairwise(values))
 
 
 def _sum(values: Any) -> Any:

@@ -87,7 +87,8 @@ def _cidr(value: Any) -> Cidr:
     parsed = _parse_address(address)
     if int(length) > parsed.max_prefixlen:
         raise EvaluationError(
-            f'network address parse error during conversion from string: netip.ParsePrefix("{value}"): prefix length out of range'
+            f'network address parse error during conversion from string: netip.ParsePrefix("{value}"): '
+            "prefix length out of range"
         )
     return Cidr(parsed, int(length))
 
@@ -129,11 +130,11 @@ def _is_link_local_multicast(value: Any) -> bool:
     address = _address(value)
     if isinstance(address, ipaddress.IPv4Address):
         return address in ipaddress.IPv4Network("224.0.0.0/24")
-    return address.packed[0] == 0xFF and address.packed[1] & 0x0F == 0x02
+    return bool(address.packed[0] == 0xFF and address.packed[1] & 0x0F == 0x02)
 
 
 def _is_canonical(text: Any) -> bool:
-    return str(_ip(text).address) == text
+    return bool(str(_ip(text).address) == text)
 
 
 def _contains_ip(network: Any, value: Any) -> bool:

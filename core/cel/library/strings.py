@@ -15,7 +15,7 @@ from cybernetes.core.cel.values import Duration, Timestamp, UInt, format_double,
 #: Longer results of replace and join are refused by their cost before this, larger counts never happen.
 _UPPER = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
-_SPACE = " \t\n\r\v\f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+_SPACE = " \t\n\r\v\f\x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 _QUOTED = {
     "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\\": "\\\\", '"': '\\"',
 }  # fmt: skip
@@ -41,7 +41,7 @@ def _char_at(text: Any, index: Any) -> str:
     return text[index] if index < len(text) else ""
 
 
-def _index_of(text: Any, part: Any, start: Any = 0) -> int:
+def _index_of(text: str, part: str, start: int = 0) -> int:
     _texts(text, part)
     _numbers(start)
     if start < 0 or start > len(text):
@@ -51,7 +51,7 @@ def _index_of(text: Any, part: Any, start: Any = 0) -> int:
     return text.find(part, start)
 
 
-def _last_index_of(text: Any, part: Any, *limit: Any) -> int:
+def _last_index_of(text: str, part: str, *limit: int) -> int:
     _texts(text, part)
     if not limit:
         return text.rfind(part)
@@ -62,7 +62,7 @@ def _last_index_of(text: Any, part: Any, *limit: Any) -> int:
     return text.rfind(part, 0, last + len(part))
 
 
-def _substring(text: Any, start: Any, *end: Any) -> str:
+def _substring(text: str, start: int, *end: int) -> str:
     _texts(text)
     _numbers(start, *end)
     last = end[0] if end else len(text)
@@ -75,13 +75,13 @@ def _substring(text: Any, start: Any, *end: Any) -> str:
     return text[start:last]
 
 
-def _replace(text: Any, old: Any, new: Any, count: Any = -1) -> str:
+def _replace(text: str, old: str, new: str, count: int = -1) -> str:
     _texts(text, old, new)
     _numbers(count)
     return text.replace(old, new, max(count, -1))
 
 
-def _split(text: Any, separator: Any, limit: Any = -1) -> list[str]:
+def _split(text: str, separator: str, limit: int = -1) -> list[str]:
     _texts(text, separator)
     _numbers(limit)
     if limit == 0:
@@ -94,14 +94,14 @@ def _split(text: Any, separator: Any, limit: Any = -1) -> list[str]:
     return text.split(separator, limit - 1 if limit > 0 else -1)
 
 
-def _join(values: Any, separator: Any = "") -> str:
+def _join(values: Any, separator: str = "") -> str:
     if not isinstance(values, list | tuple):
         raise no_such_overload()
     _texts(separator, *values)
     return separator.join(values)
 
 
-def _trim(text: Any) -> str:
+def _trim(text: str) -> str:
     _texts(text)
     return text.strip(_SPACE)
 
@@ -111,12 +111,12 @@ def _quote(text: Any) -> str:
     return '"' + "".join(_QUOTED.get(each, each) for each in text) + '"'
 
 
-def _starts_with(text: Any, part: Any) -> bool:
+def _starts_with(text: str, part: str) -> bool:
     _texts(text, part)
     return text.startswith(part)
 
 
-def _ends_with(text: Any, part: Any) -> bool:
+def _ends_with(text: str, part: str) -> bool:
     _texts(text, part)
     return text.endswith(part)
 
@@ -135,7 +135,7 @@ def _matches(text: Any, pattern: Any) -> bool:
 
 
 def _translated(table: dict[int, int]) -> Function:
-    def translated(text: Any) -> str:
+    def translated(text: str) -> str:
         _texts(text)
         return text.translate(table)
 
@@ -251,7 +251,8 @@ def shown(value: Any) -> str:
         entries = sorted((shown(key), shown(each)) for key, each in value.items())
         return "{" + ", ".join(f"{key}: {each}" for key, each in entries) + "}"
     raise _wrong(
-        "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps",
+        "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and "
+        "timestamps",
         value,
     )
 

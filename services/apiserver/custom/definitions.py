@@ -11,7 +11,6 @@ from typing import Any
 
 import orjson
 
-from cybernetes.core.api.custom.resources import resources_of
 from cybernetes.core.api.registry import Registry
 from cybernetes.core.api.resource import Resource
 from cybernetes.core.objects import CUSTOM_RESOURCE_DEFINITIONS, Object
@@ -82,6 +81,8 @@ class Definitions:
         identity = _identity(definition)
         before = self._served.get(name)
         if before is None or before[0] != identity:
+            from cybernetes.core.api.custom.resources import resources_of  # 20 ms, for those who have definitions
+
             try:
                 made = resources_of(definition)
             except (KeyError, TypeError, ValueError, StopIteration):

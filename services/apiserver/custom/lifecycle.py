@@ -17,7 +17,6 @@ import orjson
 
 from cybernetes.core.api import codec
 from cybernetes.core.api.custom import naming
-from cybernetes.core.api.custom.resources import stored_resource
 from cybernetes.core.api.resource import Resource
 from cybernetes.core.auth.user import User
 from cybernetes.core.clock import parse_time
@@ -154,6 +153,8 @@ class Lifecycle:
             verdict = ("False", "NeverEstablished", "resource was never established")
         else:
             try:
+                from cybernetes.core.api.custom.resources import stored_resource
+
                 await self._delete_instances(stored_resource(definition))
             except ApiError as error:
                 await self._say(definition, "True", "InstanceDeletionFailed", f"could not issue all deletes: {error}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from cybernetes.core.api.apply.fieldset import Path
 from cybernetes.core.api.apply.scale import parent_entries, scale_entries
-from cybernetes.core.api.custom.kind import Custom
 from cybernetes.core.api.custom.scaling import find, put
 from cybernetes.core.api.registry import SCALE
 from cybernetes.core.client.interface import APPLY_PATCH
@@ -23,6 +23,9 @@ from cybernetes.services.apiserver.handlers.patch import patcher
 from cybernetes.services.apiserver.handlers.read import get
 from cybernetes.services.apiserver.handlers.update import Rules, modify, stored_object
 from cybernetes.services.apiserver.storage import Current
+
+if TYPE_CHECKING:
+    from cybernetes.core.api.custom.kind import Custom
 
 _REPLICAS = ("f:spec", "f:replicas")
 _SHOWN = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
