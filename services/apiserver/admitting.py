@@ -1,7 +1,7 @@
 """Admission of one write: plugins that may change the object, plugins that judge it, and last those that count it.
 
     admission = backend.admitting.begin(call, home, "CREATE", obj, None)
-    await admission.mutate() ; validation ; admission.validate() ; await admission.charge() ; store
+    await admission.mutate() ; validation ; await admission.validate() ; await admission.charge() ; store
 
 What is counted (a quota) is stored before the object, each quota only if nobody changed it meanwhile.
 """
@@ -77,8 +77,11 @@ class Admission:
             except NotYet:
                 await self._ask_again(plugin)
 
-    def validate(self) -> None:
+    async def validate(self) -> None:
         """Judges the object as it will be kept. Raises ApiError."""
+        attributes = self.attributes
+        if not attributes.name and attributes.obj is not None:
+            attributes.name = attributes.obj["metadata"].get("name") or ""
         for plugin in self._admitting.validating:
             plugin.validate(self.attributes, self._admitting.reader)
 

@@ -35,7 +35,6 @@ async def create_object(
     metadata = objectmeta.metadata_of(obj)
     objectmeta.match_namespace(metadata, call.namespace)
     objectmeta.begin(metadata, backend.clock.now(), backend.random.uid())
-    is_generated = objectmeta.generate_name(metadata, backend.random)
     resource.strategy.default(obj)
     if not keeps_managers:
         backend.fields.created(call, resource, obj)
@@ -43,18 +42,20 @@ async def create_object(
     if resource.to_storage is not None:
         obj = resource.to_storage(obj)
         metadata = obj["metadata"]
-    home.strategy.prepare_create(obj, backend.context(call))
     admission = backend.admitting.begin(call, home, "CREATE", obj, None)
     await admission.mutate()
-    if not metadata.get("name"):  # a plugin may only have given a generateName
-        is_generated = objectmeta.generate_name(metadata, backend.random)
+    # Not before: what is prepared follows from the whole object (a pod's class from the limits of its namespace), and
+    # webhooks see the name that is to be generated, as upstream's do.
+    metadata = obj["metadata"]
+    home.strategy.prepare_create(obj, backend.context(call))
+    is_generated = objectmeta.generate_name(metadata, backend.random)
     hooks = backend.hooks_of(home)
     taken = await hooks.create(backend, call, obj) if hooks.create is not None else None
     try:
         errors = home.strategy.validate_create(obj)
         if errors:
             raise as_api_error(home.gvr.group, home.kind, metadata.get("name", ""), errors)
-        admission.validate()
+        await admission.validate()
         await admission.charge()
         call.warnings += home.strategy.warnings(obj)
         item = await _store(backend, call, resource, home, obj, is_generated)

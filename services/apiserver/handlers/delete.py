@@ -128,7 +128,7 @@ async def delete_object(backend: Backend, call: Call, options: Options) -> Item 
             is_admitted = True
             admission = backend.admitting.begin(call, home, "DELETE", None, obj)
             await admission.mutate()
-            admission.validate()
+            await admission.validate()
         plan = _plan(backend, home, obj, options)
         if plan == "pending":
             return Item(resource, value=current.value, revision=current.revision)

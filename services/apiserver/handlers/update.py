@@ -174,7 +174,7 @@ async def rewrite(
 async def _prepared(
     backend: Backend, call: Call, home: Resource, new: Object, old: Object, rules: Rules, keeps_managers: bool
 ) -> tuple[Object, Admission]:
-    """The new object defaulted, converted, prepared, and changed by admission."""
+    """The new object defaulted, converted, changed by admission and prepared."""
     resource = call.resource
     metadata = objectmeta.metadata_of(new)
     objectmeta.match_namespace(metadata, call.namespace)
@@ -186,9 +186,9 @@ async def _prepared(
         metadata = new["metadata"]
     objectmeta.carry_over(metadata, old["metadata"])
     metadata.pop("resourceVersion", None)
-    rules.prepare(new, old, backend.context(call))
     admission = backend.admitting.begin(call, home, "UPDATE", new, old)
     await admission.mutate()
+    rules.prepare(new, old, backend.context(call))
     return new, admission
 
 
@@ -197,7 +197,7 @@ async def _judge(call: Call, home: Resource, new: Object, old: Object, rules: Ru
     errors = rules.validate(new, old)
     if errors:
         raise as_api_error(home.gvr.group, home.kind, call.name, errors)
-    admission.validate()
+    await admission.validate()
     await admission.charge()
     strategy = home.strategy
     if call.subresource is None:

@@ -39,7 +39,7 @@ async def bind(backend: Backend, call: Call) -> Document:
     assert pods is not None
     admission = backend.admitting.begin(call, call.resource, "CREATE", binding, None)
     await admission.mutate()
-    admission.validate()
+    await admission.validate()
     now = format_time(backend.clock.now())
 
     def change(pod: Object) -> None:

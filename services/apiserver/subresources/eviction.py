@@ -30,7 +30,7 @@ async def evict(backend: Backend, call: Call) -> Document:
         raise bad_request("name in URL does not match name in Eviction object")
     admission = backend.admitting.begin(call, call.resource, "CREATE", eviction, None)
     await admission.mutate()
-    admission.validate()
+    await admission.validate()
     options = options_of(eviction.get("deleteOptions") or {})
     is_dry_run = options.is_dry_run or call.is_dry_run
     current = await backend.storage.current(call.resource, call.namespace, call.name)

@@ -29,7 +29,7 @@ def creator(issuer: tokens.Issuer | None) -> Callable[[Backend, Call], Awaitable
         objectmeta.metadata_of(request)
         admission = backend.admitting.begin(call, call.resource, "CREATE", request, None)
         await admission.mutate()
-        admission.validate()
+        await admission.validate()
         return Document(await _answer(backend, call, issuer, request), 201)
 
     return create_token
