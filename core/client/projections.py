@@ -55,6 +55,7 @@ _POD_SPEC = (
 _CONTAINER = ("name", "ports", "resources", "restartPolicy")
 _POD_STATUS = (
     "conditions",
+    "extendedResourceClaimStatus",
     "hostIP",
     "message",
     "nominatedNodeName",

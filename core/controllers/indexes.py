@@ -128,6 +128,23 @@ def attributes_classes(obj: Object) -> Iterable[str]:
     return {name for name in names if name}
 
 
+def device_claims(pod: Object) -> Iterable[str]:
+    """``namespace/name`` of the ResourceClaims that a pod uses, as far as they are known."""
+    namespace = pod["metadata"]["namespace"]
+    named = [entry.get("resourceClaimName") for entry in (pod.get("spec") or {}).get("resourceClaims") or ()]
+    status = pod.get("status") or {}
+    named += [entry.get("resourceClaimName") for entry in status.get("resourceClaimStatuses") or ()]
+    return [f"{namespace}/{name}" for name in named if name]
+
+
+def device_templates(pod: Object) -> Iterable[str]:
+    """``namespace/name`` of the ResourceClaimTemplates that a pod names."""
+    namespace = pod["metadata"]["namespace"]
+    entries = (pod.get("spec") or {}).get("resourceClaims") or ()
+    names = (entry.get("resourceClaimTemplateName") for entry in entries)
+    return [f"{namespace}/{name}" for name in names if name]
+
+
 def pod_cidrs(node: Object) -> Sequence[str]:
     spec = node.get("spec") or {}
     found = spec.get("podCIDRs") or ()
@@ -142,9 +159,12 @@ INDEXES: Mapping[Gvr, Mapping[str, IndexFunction]] = {
         "node": node_name,
         "phase": phase,
         "claims": claims,
+        "device claims": device_claims,
+        "device templates": device_templates,
     },
     REPLICA_SETS: {"controller": controller_uid, "orphans": orphan_labels},
     JOBS: {"controller": controller_uid},
+    Gvr("resource.k8s.io", "v1", "resourceclaims"): {"controller": controller_uid},
     CONTROLLER_REVISIONS: {"controller": controller_uid, "orphans": orphan_labels},
     ENDPOINT_SLICES: {"service": service_of_slice},
     SERVICES: {"selector": selector_pair},

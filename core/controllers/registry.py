@@ -30,6 +30,7 @@ from cybernetes.core.controllers.node_ttl import NodeTtl
 from cybernetes.core.controllers.pod_gc import PodGarbageCollector
 from cybernetes.core.controllers.protection import AttributesClassProtection, ClaimProtection, VolumeProtection
 from cybernetes.core.controllers.replicaset import replica_sets, replication_controllers
+from cybernetes.core.controllers.resource_claim import ResourceClaims
 from cybernetes.core.controllers.resource_quota import ResourceQuotas
 from cybernetes.core.controllers.service_account import RootCaPublisher, ServiceAccounts
 from cybernetes.core.controllers.service_account_tokens import ServiceAccountTokens
@@ -89,6 +90,7 @@ CONTROLLERS: Mapping[str, Maker] = {
     "volumeattributesclass-protection-controller": lambda settings: AttributesClassProtection(),
     "ttl-after-finished-controller": lambda settings: TtlAfterFinished(),
     "root-ca-certificate-publisher-controller": lambda settings: RootCaPublisher(settings.root_ca),
+    "resourceclaim-controller": lambda settings: ResourceClaims(),
     "service-cidr-controller": lambda settings: ServiceCidrs(),
     "service-lb-controller": _load_balancers,
     "ephemeral-volume-controller": lambda settings: EphemeralVolumes(),
@@ -128,6 +130,7 @@ ALIASES: Mapping[str, str] = {
     "pvc-protection": "persistentvolumeclaim-protection-controller",
     "pv-protection": "persistentvolume-protection-controller",
     "vac-protection": "volumeattributesclass-protection-controller",
+    "resource-claim-controller": "resourceclaim-controller",
     "service": "service-lb-controller",
     "ephemeral-volume": "ephemeral-volume-controller",
     "ttl": "ttl-controller",

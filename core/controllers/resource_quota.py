@@ -23,6 +23,7 @@ from cybernetes.core.admission import amounts
 from cybernetes.core.admission.quota.usage import is_counted, is_in_scopes, resource_names, usage
 from cybernetes.core.clock import parse_time
 from cybernetes.core.controllers.interface import Again, Steps, Update, View, Watch
+from cybernetes.core.controllers.resource_claim import RESOURCE_CLAIMS
 from cybernetes.core.objects import (
     PERSISTENT_VOLUME_CLAIMS,
     PODS,
@@ -35,8 +36,6 @@ from cybernetes.core.objects import (
     split_key,
 )
 from cybernetes.core.quantity import ZERO, Quantity, QuantityError
-
-RESOURCE_CLAIMS = Gvr("resource.k8s.io", "v1", "resourceclaims")
 
 SETTLE_S = 30.0
 #: Below so many objects a count is cheap enough for every change.
