@@ -18,6 +18,7 @@ from cybernetes.core.objects import (
     PODS,
     REPLICA_SETS,
     SERVICES,
+    VOLUME_ATTACHMENTS,
     Gvr,
     Object,
 )
@@ -145,6 +146,16 @@ def device_templates(pod: Object) -> Iterable[str]:
     return [f"{namespace}/{name}" for name in names if name]
 
 
+def volume_of_attachment(attachment: Object) -> Sequence[str]:
+    name = ((attachment.get("spec") or {}).get("source") or {}).get("persistentVolumeName")
+    return (name,) if name else ()
+
+
+def node_of_attachment(attachment: Object) -> Sequence[str]:
+    name = (attachment.get("spec") or {}).get("nodeName")
+    return (name,) if name else ()
+
+
 def pod_cidrs(node: Object) -> Sequence[str]:
     spec = node.get("spec") or {}
     found = spec.get("podCIDRs") or ()
@@ -164,6 +175,7 @@ INDEXES: Mapping[Gvr, Mapping[str, IndexFunction]] = {
     },
     REPLICA_SETS: {"controller": controller_uid, "orphans": orphan_labels},
     JOBS: {"controller": controller_uid},
+    VOLUME_ATTACHMENTS: {"volume": volume_of_attachment, "node": node_of_attachment},
     Gvr("resource.k8s.io", "v1", "resourceclaims"): {"controller": controller_uid},
     CONTROLLER_REVISIONS: {"controller": controller_uid, "orphans": orphan_labels},
     ENDPOINT_SLICES: {"service": service_of_slice},

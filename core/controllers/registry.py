@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from cybernetes.core.controllers.attach_detach import AttachDetach
 from cybernetes.core.controllers.certificate_requests import CsrApproving, CsrCleaner, CsrSigning
 from cybernetes.core.controllers.cluster_role_aggregation import ClusterRoleAggregation
 from cybernetes.core.controllers.cronjob import CronJobs
@@ -83,6 +84,7 @@ CONTROLLERS: Mapping[str, Maker] = {
     "node-lifecycle-controller": NodeLifecycle,
     "taint-eviction-controller": lambda settings: TaintEviction(),
     "persistentvolume-binder-controller": VolumeBinder,
+    "persistentvolume-attach-detach-controller": lambda settings: AttachDetach(),
     "persistentvolume-expander-controller": lambda settings: VolumeExpansion(),
     "clusterrole-aggregation-controller": lambda settings: ClusterRoleAggregation(),
     "persistentvolumeclaim-protection-controller": lambda settings: ClaimProtection(),
@@ -126,6 +128,7 @@ ALIASES: Mapping[str, str] = {
     "nodeipam": "node-ipam-controller",
     "nodelifecycle": "node-lifecycle-controller",
     "persistentvolume-binder": "persistentvolume-binder-controller",
+    "attachdetach": "persistentvolume-attach-detach-controller",
     "persistentvolume-expander": "persistentvolume-expander-controller",
     "pvc-protection": "persistentvolumeclaim-protection-controller",
     "pv-protection": "persistentvolume-protection-controller",
