@@ -3,7 +3,8 @@ import json
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, utils
 
 from cybernetes.core.auth import certificates, tokens
 from cybernetes.core.auth.keys import Key
@@ -124,13 +125,24 @@ def unsigned(token):
     return f"{head}.{body}."
 
 
-@pytest.mark.parametrize("forge", [tampered, unsigned, lambda token: token[:-4] + "AAAA", lambda token: token[:-8]])
+def test_the_signature_is_what_the_crypto_library_expects(world):
+    """RFC 7518 3.4: both numbers of the signature, in 32 bytes each."""
+    signed, _, signature = world.issue().rpartition(".")
+    raw = base64.urlsafe_b64decode(signature + "==")
+    numbers = [int.from_bytes(raw[at : at + 32], "big") for at in (0, 32)]
+    assert len(raw) == 64
+    world.key.public.verify(utils.encode_dss_signature(*numbers), signed.encode(), ec.ECDSA(hashes.SHA256()))
+
+
+@pytest.mark.parametrize("forge", [tampered, unsigned, lambda token: token[:-4] + "AAAA", lambda token: token[:-6]])
 def test_forged_tokens_are_refused(world, forge):
     with pytest.raises(InvalidToken):
         world.authenticator.authenticate(forge(world.issue()))
 
 
-@pytest.mark.parametrize("text", ["", "a.b", "a.b.c", "....", "abcdef.0123456789abcdef", "é.é.é", "e30.e30.e30"])
+@pytest.mark.parametrize(
+    "text", ["", "a.b", "a.b.c", "....", "abcdef.0123456789abcdef", "é.é.é", "\udce9.a.b", "e30.e30.e30", "e30.W10.e30"]
+)
 def test_what_is_not_ours_is_left_to_others(world, text):
     assert world.authenticator.authenticate(text) is None
 
