@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from cybernetes.core.api import schema
 from cybernetes.core.api.apply.fieldmanager import FieldManager
-from cybernetes.core.api.apply.managers import Entry, is_later, is_same_but_for_times
+from cybernetes.core.api.apply.managers import Entry, differ_by_times
 from cybernetes.core.api.apply.mergetypes import merge_type
-from cybernetes.core.api.apply.resets import filter_of
+from cybernetes.core.api.apply.resets import filter_of, reset_whole
 from cybernetes.core.api.apply.versions import Version
 from cybernetes.core.api.registry import SCALE, Registry
 from cybernetes.core.api.resource import Resource
@@ -111,7 +111,13 @@ class FieldManagers:
             return None
         custom = found.custom
         type_ = custom.merge_type if custom is not None else merge_type(schema.load().type(found.type_name))
-        return Version(api_version, type_, filter_of(found, subresource), self._converter(resource, found))
+        return Version(
+            api_version,
+            type_,
+            filter_of(found, subresource),
+            self._converter(resource, found),
+            reset_whole(found, subresource),
+        )
 
     def _resource(self, resource: Resource, api_version: str) -> Resource | None:
         group, _, version = api_version.rpartition("/")
@@ -141,7 +147,7 @@ def keep_times(new: Object, old: Object) -> None:
     """Let a write that changes nothing but times of managers change nothing: they keep the times of ``old``."""
     entries: list[Entry] = new["metadata"].get("managedFields") or []
     before: list[Entry] = old["metadata"].get("managedFields") or []
-    if len(entries) != len(before) or not is_later(entries, before) or not is_same_but_for_times(entries, before):
+    if not differ_by_times(entries, before):
         return
     new["metadata"]["managedFields"] = before
     if not is_unchanged(new, old):

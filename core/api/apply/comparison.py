@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from cybernetes.core.api.apply.elements import FIELD
-from cybernetes.core.api.apply.fieldset import FieldSet, Path, difference_slowly, of_paths
+from cybernetes.core.api.apply.fieldset import FieldSet, Path, difference_slowly, of_paths, recursive_difference
 from cybernetes.core.api.apply.mergetypes import UNOWNED, UNOWNED_METADATA, ListRule, MapRule, MergeType, root_node
 from cybernetes.core.api.apply.values import ABSENT, MergeError, element_of, equal
 from cybernetes.ext import fieldchanges as kernel
@@ -43,13 +43,14 @@ class Comparison(NamedTuple):
 
 
 class Comparer:
-    """Compares whole objects of one type, without what nobody owns."""
+    """Compares whole objects of one type, without what nobody owns. ``passed_over``: these fields are not looked at."""
 
-    __slots__ = ("_node", "type")
+    __slots__ = ("_left_out", "_node", "type")
 
-    def __init__(self, type_: MergeType) -> None:
+    def __init__(self, type_: MergeType, passed_over: frozenset[str] = frozenset()) -> None:
         self.type = type_
-        self._node = root_node(type_)
+        self._node = root_node(type_, passed_over)
+        self._left_out = of_paths([(FIELD + name,) for name in passed_over])
 
     def compare(self, old: Any, new: Any) -> Comparison:
         """Raises MergeError."""
@@ -58,15 +59,18 @@ class Comparer:
             return Comparison._make(found) if found is not None else self.compare_slowly(old, new)
         # A type that is deduced as a whole: what nobody owns is taken out afterwards.
         found = kernel.compare(self.type.kernel_node, old, new)
-        return self.compare_slowly(old, new) if found is None else _without_unowned(*found)
+        return self.compare_slowly(old, new) if found is None else self._without_unowned(*found)
 
     def compare_slowly(self, old: Any, new: Any) -> Comparison:
         """The twin."""
-        return _without_unowned(*compare_values(self.type, old, new))
+        return self._without_unowned(*compare_values(self.type, old, new))
 
-
-def _without_unowned(changed: FieldSet, removed: FieldSet) -> Comparison:
-    return Comparison(difference_slowly(changed, STRIPPED), difference_slowly(removed, STRIPPED))
+    def _without_unowned(self, changed: FieldSet, removed: FieldSet) -> Comparison:
+        left_out = self._left_out
+        return Comparison(
+            recursive_difference(difference_slowly(changed, STRIPPED), left_out),
+            recursive_difference(difference_slowly(removed, STRIPPED), left_out),
+        )
 
 
 def compare_values(type_: MergeType, old: Any, new: Any) -> Comparison:

@@ -167,18 +167,22 @@ def identity_text(who: Identity) -> str:
     return orjson.dumps({name: value for name, value in shown.items() if value}).decode()
 
 
-def is_later(first: Sequence[Entry], second: Sequence[Entry]) -> bool:
-    """Whether any time differs, of lists of one length."""
-    return any(one.get("time") != other.get("time") for one, other in zip(first, second, strict=True))
+def differ_by_times(first: Sequence[Entry], second: Sequence[Entry]) -> bool:
+    """Whether the times, and only these, differ."""
+    if len(first) != len(second):
+        return False
+    found = False
+    for one, other in zip(first, second, strict=True):
+        if one is not other:
+            if not _is_same(one, other):
+                return False
+            found = found or one.get("time") != other.get("time")
+    return found
 
 
-def is_same_but_for_times(first: Sequence[Entry], second: Sequence[Entry]) -> bool:
-    """Of lists of one length."""
-    return all(
-        one is other or (identity(one) == identity(other) and _content(one) == _content(other))
-        for one, other in zip(first, second, strict=True)
-    )
-
-
-def _content(entry: Entry) -> tuple[str, FieldSet]:
-    return entry["apiVersion"], entry["fieldsV1"]
+def _is_same(one: Entry, other: Entry) -> bool:
+    for name in ("manager", "operation", "apiVersion", "subresource"):
+        if one.get(name) != other.get(name):
+            return False
+    fields, others = one["fieldsV1"], other["fieldsV1"]
+    return fields is others or fields == others  # a dict compares itself, too, member by member

@@ -270,8 +270,8 @@ def _kind(type_: MergeType) -> int:
     return _STRUCT if type_.map.fields else _MAP
 
 
-def root_node(type_: MergeType) -> kernel.Node | None:
-    """What the kernel walks for a whole object: what nobody owns is passed over there. None: it cannot be told."""
+def root_node(type_: MergeType, passed_over: frozenset[str] = frozenset()) -> kernel.Node | None:
+    """What the kernel walks for a whole object. What nobody owns is passed over, and these. None: there can be none."""
     whole = type_.map
     metadata = whole.member("metadata") if whole is not None else None
     if whole is None or metadata is None or metadata.map is None or {_kind(type_), _kind(metadata)} != {_STRUCT}:
@@ -279,7 +279,7 @@ def root_node(type_: MergeType) -> kernel.Node | None:
     node = kernel.Node(_STRUCT, False)
     owned = kernel.Node(_STRUCT, False)
     owned.set_fields(_node_fields(metadata.map, UNOWNED_METADATA))
-    node.set_fields({**_node_fields(whole, UNOWNED), "metadata": owned})
+    node.set_fields({**_node_fields(whole, UNOWNED | passed_over), "metadata": owned})
     return node
 
 

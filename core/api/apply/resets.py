@@ -51,19 +51,29 @@ _ONLY: Mapping[str, Sequence[Sequence[str]]] = {
 
 def filter_of(resource: Resource, subresource: str) -> Filter | None:
     """What drops those fields from a set; None when there are none."""
-    group, name = resource.gvr.group, resource.gvr.resource
-    if (group, name) == ("", "pods") and subresource in _ONLY:
+    if subresource in _ONLY and _key(resource) == ("", "pods"):
         return including([tuple(map(_step, pattern)) for pattern in _ONLY[subresource]])
-    fields = _DEPARTING.get((group, name, subresource))
-    if fields is None:
-        if subresource == "status":
-            is_bare = resource.is_custom or (group, name) in _STATUS_WITHOUT_METADATA
-            fields = ("spec", "metadata") if is_bare else ("spec",)
-        elif not subresource and resource.has_status:
-            fields = ("status",)
-        else:
-            return None
-    return excluding(of_paths([tuple(map(_step, field.split("."))) for field in fields]))
+    fields = _fields(resource, subresource)
+    return excluding(of_paths([tuple(map(_step, field.split("."))) for field in fields])) if fields else None
+
+
+def reset_whole(resource: Resource, subresource: str) -> frozenset[str]:
+    """Of those fields the ones at the top of the object, which are reset with everything in them."""
+    return frozenset(field for field in _fields(resource, subresource) if "." not in field and field != "metadata")
+
+
+def _key(resource: Resource) -> tuple[str, str]:
+    return resource.gvr.group, resource.gvr.resource
+
+
+def _fields(resource: Resource, subresource: str) -> tuple[str, ...]:
+    departing = _DEPARTING.get((*_key(resource), subresource))
+    if departing is not None:
+        return departing
+    if subresource == "status":
+        is_bare = resource.is_custom or _key(resource) in _STATUS_WITHOUT_METADATA
+        return ("spec", "metadata") if is_bare else ("spec",)
+    return ("status",) if not subresource and resource.has_status else ()
 
 
 def _step(name: str) -> str:

@@ -26,13 +26,16 @@ class Version:
         type_: MergeType,
         filter: Filter | None = None,
         convert: Callable[[Object, str], Object] | None = None,
+        passed_over: frozenset[str] = frozenset(),
     ) -> None:
-        """``convert(obj, api_version)`` makes an object of another version one of this; it leaves ``obj`` as it is."""
+        """``passed_over``: fields of the object that ``filter`` drops whole, so that nobody needs to compare them.
+
+        ``convert(obj, api_version)`` makes an object of another version one of this; it leaves ``obj`` as it is."""
         self.api_version = api_version
         self.type = type_
         self.filter = filter
         self.convert = convert
-        self._comparer = Comparer(type_)
+        self._comparer = Comparer(type_, passed_over)
 
     def compare(self, old: Any, new: Any) -> Comparison:
         """What counts of the difference. Raises MergeError."""

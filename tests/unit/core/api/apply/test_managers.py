@@ -11,10 +11,9 @@ from cybernetes.core.api.apply.fieldset import Path
 from cybernetes.core.api.apply.managers import (
     Identity,
     ManagersError,
+    differ_by_times,
     identity_text,
-    is_later,
     is_reset,
-    is_same_but_for_times,
     new_entry,
     ordered,
     read,
@@ -74,9 +73,10 @@ def test_small_questions() -> None:
     assert is_reset([]) and is_reset([{}])
     assert not is_reset(None) and not is_reset([{"manager": "a"}]) and not is_reset([{}, {}])
     one, other = new_entry("a", "Apply", "v1", "", {}, T1), new_entry("a", "Apply", "v1", "", {}, T2)
-    assert is_later([one], [other]) and not is_later([one], [one])
-    assert is_same_but_for_times([one], [other])
-    assert not is_same_but_for_times([one], [{**other, "fieldsV1": {"f:a": {}}}])
+    assert differ_by_times([one, one], [one, other])
+    assert not differ_by_times([one], [dict(one)]) and not differ_by_times([one], [one, other])
+    assert not differ_by_times([one], [{**other, "fieldsV1": {"f:a": {}}}])
+    assert not differ_by_times([one], [{**other, "manager": "b"}])
     assert identity_text(Identity("a", "Update", "v1", "status")) == (
         '{"manager":"a","operation":"Update","apiVersion":"v1","subresource":"status"}'
     )
