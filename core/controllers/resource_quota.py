@@ -37,7 +37,9 @@ from cybernetes.core.objects import (
 )
 from cybernetes.core.quantity import ZERO, Quantity, QuantityError
 
-SETTLE_S = 30.0
+#: A write in flight is in the view after this, or it failed.
+SETTLE_S = 5.0
+LARGE_SETTLE_S = 30.0
 #: Below so many objects a count is cheap enough for every change.
 SMALL = 500
 #: How long to wait for company, for each object that has to be looked at.
@@ -73,22 +75,21 @@ class ResourceQuotas:
         return found
 
     def reconcile(self, key: str, view: View, now: float) -> Steps:
-        if key.startswith(_LATER):
-            yield Again(SETTLE_S, key.removeprefix(_LATER))
-            return
-        is_soon = key.startswith(_SOON)
-        key = key.removeprefix(_SOON)
+        is_soon, is_later = key.startswith(_SOON), key.startswith(_LATER)
+        key = key.removeprefix(_SOON).removeprefix(_LATER)
         namespace, name = split_key(key)
         quota = view.get(RESOURCE_QUOTAS, namespace, name)
         if quota is None:
             return
         hard = (quota.get("spec") or {}).get("hard") or {}
         names = {gvr: found for gvr in self._counted() if (found := resource_names(gvr, hard))}
-        if is_soon:
-            size = sum(view.count(gvr, namespace) for gvr in names)
-            if size > SMALL:
-                yield Again(size * WAIT_PER_OBJECT_S, key)
-                return
+        size = sum(view.count(gvr, namespace) for gvr in names)
+        if is_later:
+            yield Again(SETTLE_S if size <= SMALL else LARGE_SETTLE_S, key)
+            return
+        if is_soon and size > SMALL:
+            yield Again(size * WAIT_PER_OBJECT_S, key)
+            return
         yield from _count(quota, names, view, now)
         wait_s = _next_end(view, namespace, now) if PODS in names else None
         if wait_s is not None:
