@@ -36,6 +36,9 @@ DEVICE_CLASS = "resource.k8s.io/DeviceClass"
 POD_GROUP = "scheduling.k8s.io/PodGroup"
 ANY = "*"
 
+CSI_DRIVERS = Gvr("storage.k8s.io", "v1", "csidrivers")
+CSI_STORAGE_CAPACITIES = Gvr("storage.k8s.io", "v1", "csistoragecapacities")
+
 #: Of what is observed beside pods and nodes: which wakes pods, and by what name.
 RESOURCES: Mapping[Gvr, str] = {
     PERSISTENT_VOLUMES: PERSISTENT_VOLUME,
@@ -43,8 +46,8 @@ RESOURCES: Mapping[Gvr, str] = {
     STORAGE_CLASSES: STORAGE_CLASS,
     CSI_NODES: CSI_NODE,
     VOLUME_ATTACHMENTS: VOLUME_ATTACHMENT,
-    Gvr("storage.k8s.io", "v1", "csidrivers"): CSI_DRIVER,
-    Gvr("storage.k8s.io", "v1", "csistoragecapacities"): CSI_STORAGE_CAPACITY,
+    CSI_DRIVERS: CSI_DRIVER,
+    CSI_STORAGE_CAPACITIES: CSI_STORAGE_CAPACITY,
     Gvr("resource.k8s.io", "v1", "resourceclaims"): RESOURCE_CLAIM,
     Gvr("resource.k8s.io", "v1", "resourceslices"): RESOURCE_SLICE,
     Gvr("resource.k8s.io", "v1", "deviceclasses"): DEVICE_CLASS,

@@ -10,6 +10,7 @@ import numpy
 
 from cybernetes.core.scheduling.cycle import Cycle
 from cybernetes.core.scheduling.diagnosis import Diagnosis
+from cybernetes.core.scheduling.interface import PreFiltered
 from cybernetes.core.scheduling.refusals import diagnose
 
 if TYPE_CHECKING:
@@ -50,15 +51,19 @@ class Explanation:
 def explain(framework: Framework, cycle: Cycle) -> Explanation:
     table = framework.table
     template = framework.template(cycle)
-    if template.refusal is not None:
-        refused = Diagnosis(len(table), pre_filter=template.refusal)
-        diagnosis, feasible = refused, numpy.zeros(0, numpy.intp)
+    own = PreFiltered(set(), template.refusal, None, [])
+    if template.refusal is None:
+        own = framework.run_own_pre_filters(cycle)
+    if own.refusal is not None:
+        diagnosis, feasible = Diagnosis(len(table), pre_filter=own.refusal), numpy.zeros(0, numpy.intp)
     else:
         template.refresh()
-        diagnosis = diagnose(framework, cycle, template)
-        refused_rows = {row for refusal in diagnosis.refusals for row in refusal.rows}
-        rows = [row for row in template.open_rows().tolist() if row not in refused_rows]
-        feasible = numpy.array(rows, numpy.intp)
+        diagnosis = diagnose(framework, cycle, template, own)
+        refused_rows = {row for refused in diagnosis.refusals for row in refused.rows}
+        open_rows = template.open_rows().tolist()
+        if own.node_names is not None:
+            open_rows = [row for row in open_rows if table.at(row).name in own.node_names]
+        feasible = numpy.array([row for row in open_rows if row not in refused_rows], numpy.intp)
     scores = framework.scores_by_plugin(cycle, feasible) if len(feasible) else {}
     nodes = []
     for position, row in enumerate(feasible.tolist()):

@@ -17,7 +17,16 @@ from cybernetes.core.scheduling.cycle import Cycle
 from cybernetes.core.scheduling.diagnosis import Diagnosis
 from cybernetes.core.scheduling.events import ANYTHING, EventHint
 from cybernetes.core.scheduling.handle import Handle
-from cybernetes.core.scheduling.interface import SCORE_MAX, Code, NominatedNode, Plugin, PreFilterResult, Scope, Status
+from cybernetes.core.scheduling.interface import (
+    SCORE_MAX,
+    Code,
+    NominatedNode,
+    Plugin,
+    PreFiltered,
+    PreFilterResult,
+    Scope,
+    Status,
+)
 from cybernetes.core.scheduling.nodeinfo import NodeInfo, PodRecord
 from cybernetes.core.scheduling.plugins.balancedallocation import NodeResourcesBalancedAllocation
 from cybernetes.core.scheduling.plugins.noderesourcesfit import NodeResourcesFit
@@ -104,18 +113,15 @@ class Framework:
         self.balanced_weight = weights[self.balanced.name] if self.balanced is not None else 0
         kernel = (NodeResourcesFit, NodeResourcesBalancedAllocation)
 
-        def of(scope: Scope, method: str, plugins: list[Any]) -> list[Any]:
-            return [p for p in plugins if hasattr(p, method) and p.scope is scope and not isinstance(p, kernel)]
+        def of(scopes: tuple[Scope, ...], method: str, plugins: list[Any]) -> list[Any]:
+            return [p for p in plugins if hasattr(p, method) and p.scope in scopes and not isinstance(p, kernel)]
 
-        self.node_filters = of(Scope.NODE, "filter_rows", filters)
-        self.pods_filters = of(Scope.NODE_PODS, "filter_rows", filters)
-        self.cluster_filters = of(Scope.CLUSTER, "filter_rows", filters)
-        self.node_scorers = [Scorer(p, weights[p.name]) for p in of(Scope.NODE, "score_rows", scorers)]
-        self.cluster_scorers = [
-            Scorer(p, weights[p.name])
-            for scope in (Scope.NODE_PODS, Scope.CLUSTER)
-            for p in of(scope, "score_rows", scorers)
-        ]
+        self.node_filters = of((Scope.NODE,), "filter_rows", filters)
+        self.pods_filters = of((Scope.NODE_PODS,), "filter_rows", filters)
+        self.cluster_filters = of((Scope.CLUSTER, Scope.POD), "filter_rows", filters)
+        self.node_scorers = [Scorer(p, weights[p.name]) for p in of((Scope.NODE,), "score_rows", scorers)]
+        later = (Scope.NODE_PODS, Scope.CLUSTER, Scope.POD)
+        self.cluster_scorers = [Scorer(p, weights[p.name]) for p in of(later, "score_rows", scorers)]
         cluster = [*self.cluster_filters, *(scorer.plugin for scorer in self.cluster_scorers)]
         self.cluster_plugins = list({id(plugin): plugin for plugin in cluster}.values())
         self.keyed: list[Any] = [p for p in self.plugins.values() if hasattr(p, "template_key")]
@@ -125,8 +131,10 @@ class Framework:
         ]
         pre_filters = self.points["preFilter"]
         self.column_pre_filters = [p for p in pre_filters if getattr(p, "scope", None) in (Scope.NODE, Scope.NODE_PODS)]
-        self.own_pre_filters = [p for p in pre_filters if getattr(p, "scope", None) is None]
-        self.is_plain = not (self.own_filters or self.own_scorers or self.own_pre_filters)
+        #: Asked for every pod, unless the template is plain.
+        self.own_pre_filters = [p for p in pre_filters if getattr(p, "scope", None) in (None, Scope.POD)]
+        is_any_own = any(not hasattr(p, "scope") for p in self.own_pre_filters)
+        self.is_plain = not (self.own_filters or self.own_scorers or is_any_own)
 
     # ---- queue
 
@@ -186,14 +194,14 @@ class Framework:
 
     def _place_slowly(self, cycle: Cycle, template: Template, ranking: Ranking) -> Found:
         """With plugins that must be asked for every pod."""
-        skipped, refusal, names = self._run_own_pre_filters(cycle)
-        if refusal is not None:
-            return self._refused(refusal)
+        own = self.run_own_pre_filters(cycle)
+        if own.refusal is not None:
+            return self._refused(own.refusal)
         codes = template.cluster_codes(cycle)
         if self.table.nominations:
             self._look_again(cycle, codes)
-        if not self.is_plain:
-            self._filter_one_by_one(cycle, ranking, codes, skipped, names)
+        if not self.is_plain or own.node_names is not None:
+            self._filter_one_by_one(cycle, ranking, codes, own)
         extra = template.cluster_scores(cycle, ranking, codes)
         if self.own_scorers:
             feasible = fitting_rows(ranking)
@@ -202,18 +210,12 @@ class Framework:
                 self._score_one_by_one(cycle, feasible, extra, self.own_scorers)
         row, score, count = ranking.choose_with(codes, extra)
         if row < 0:
-            return Found(-1, 0, 0, diagnose(self, cycle, template, names))
+            return Found(-1, 0, 0, diagnose(self, cycle, template, own))
         return Found(row, score, count)
 
-    def _filter_one_by_one(
-        self,
-        cycle: Cycle,
-        ranking: Ranking,
-        codes: NDArray[numpy.uint8],
-        skipped: set[str],
-        names: frozenset[str] | None,
-    ) -> None:
-        filters = [plugin for plugin in self.own_filters if plugin.name not in skipped]
+    def _filter_one_by_one(self, cycle: Cycle, ranking: Ranking, codes: NDArray[numpy.uint8], own: PreFiltered) -> None:
+        filters = [plugin for plugin in self.own_filters if plugin.name not in own.skipped]
+        names = own.node_names
         if not filters and names is None:
             return
         feasible = fitting_rows(ranking)
@@ -238,7 +240,8 @@ class Framework:
             return False
         if template.node_names is not None and self.table.at(row).name not in template.node_names:
             return False
-        if self._run_own_pre_filters(cycle)[1] is not None:
+        own = self.run_own_pre_filters(cycle)
+        if own.refusal is not None or (own.node_names is not None and self.table.at(row).name not in own.node_names):
             return False
         return self.filter_row(cycle, row) is None and self.fits_with_nominated(cycle, row)
 
@@ -314,23 +317,24 @@ class Framework:
         except Exception as error:
             raise PluginError(f'running "{plugin.name}" plugin: {type(error).__name__}: {error}') from error
 
-    def _run_own_pre_filters(self, cycle: Cycle) -> tuple[set[str], Status | None, frozenset[str] | None]:
-        """(plugins that have nothing to say, a refusal, the only nodes to look at)."""
+    def run_own_pre_filters(self, cycle: Cycle) -> PreFiltered:
         skipped: set[str] = set()
+        restricting: list[str] = []
         names: frozenset[str] | None = None
         for plugin in self.own_pre_filters:
             answer = self._ask(plugin, plugin.pre_filter, cycle)
             if isinstance(answer, PreFilterResult):
                 names = answer.node_names if names is None else names & answer.node_names
+                restricting.append(plugin.name)
             elif answer is None or answer.is_success:
                 continue
             elif answer.code is Code.SKIP:
                 skipped.add(plugin.name)
             elif answer.code.is_rejection:
-                return skipped, answer.of(plugin.name), names
+                return PreFiltered(skipped, answer.of(plugin.name), names, restricting)
             else:
                 raise PluginError(f'running "{plugin.name}" prefilter plugin: {answer.message}')
-        return skipped, None, names
+        return PreFiltered(skipped, None, names, restricting)
 
     def _score_one_by_one(
         self, cycle: Cycle, feasible: NDArray[numpy.intp], extra: NDArray[numpy.int64], scorers: list[Scorer]

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cybernetes.core.client.interface import Client
 from cybernetes.core.clock import Clock, Random
 from cybernetes.core.scheduling.cluster import Cluster
 from cybernetes.core.scheduling.cycle import Cycle
@@ -27,6 +28,8 @@ class Handle:
     clock: Clock
     random: Random
     tracker: Tracker
+    #: For what pre_bind and post_bind write.
+    client: Client | None = None
     #: (namespace, name, uid, node name) of a pod to bind.
     write_binding: Callable[[str, str, str, str], Awaitable[Status | None]] | None = None
     #: Begin to evict pods from a node to make room for the cycle's pod.

@@ -108,6 +108,18 @@ class PreFilterResult(NamedTuple):
     node_names: frozenset[str]
 
 
+class PreFiltered(NamedTuple):
+    """What all pre_filter plugins said."""
+
+    #: The plugins that have nothing to say about the pod.
+    skipped: set[str]
+    refusal: Status | None
+    #: The only nodes where it may go.
+    node_names: frozenset[str] | None
+    #: The plugins that name nodes.
+    restricting: list[str]
+
+
 class NominatedNode(NamedTuple):
     """What post_filter decided: the node where the pod will fit; an empty name takes an earlier nomination back."""
 
@@ -205,6 +217,8 @@ class Scope(enum.Enum):
     NODE_PODS = 2
     #: Also the pods elsewhere: computed in every cycle, from counts that are maintained.
     CLUSTER = 3
+    #: Also things of the pod's own, its claims: ``pre_filter`` and the columns are asked in every cycle.
+    POD = 4
 
 
 class ColumnFilter(Plugin, Protocol):
@@ -233,7 +247,7 @@ class ColumnScore(Plugin, Protocol):
 
 
 class ClusterPlugin(Plugin, Protocol):
-    """What a column plugin of Scope.CLUSTER may have beside its columns."""
+    """What a column plugin of Scope.CLUSTER or POD may have beside its columns."""
 
     def check(self, cycle: Cycle) -> Status | None:
         """A refusal of the pod as such. Asked once a template."""

@@ -117,7 +117,7 @@ class NodeInfo:
         shape: PodShape = record.shape
         for port in shape.host_ports:
             self.ports.add(port, change)
-        for claim in shape.claim_names:
+        for claim in (*shape.claim_names, *(f"{record.name}-{volume}" for volume in shape.ephemeral_volumes)):
             key = f"{record.namespace}/{claim}"
             count = self.claims.get(key, 0) + change
             if count > 0:

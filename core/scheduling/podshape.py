@@ -33,10 +33,11 @@ _SPEC_FIELDS = (
     "resources",
     "resourceClaims",
     "hostNetwork",
+    "hostUsers",
     "schedulerName",
     "schedulingGroup",
 )
-_CONTAINER_FIELDS = ("name", "image", "resources", "ports", "restartPolicy")
+_CONTAINER_FIELDS = ("name", "image", "resources", "ports", "restartPolicy", "restartPolicyRules")
 #: Volumes that a placement may depend on.
 _VOLUME_SOURCES = frozenset(
     {"persistentVolumeClaim", "ephemeral", "gcePersistentDisk", "awsElasticBlockStore", "rbd", "iscsi", "image", "csi"}
@@ -179,9 +180,15 @@ class PodShape:
         return tuple(v["persistentVolumeClaim"]["claimName"] for v in volumes if v.get("persistentVolumeClaim"))
 
     @cached_property
+    def ephemeral_volumes(self) -> tuple[str, ...]:
+        """Names of the volumes that get claims of their own."""
+        return tuple(v["name"] for v in self.spec.get("volumes") or () if v.get("ephemeral") is not None)
+
+    @cached_property
     def is_noted(self) -> bool:
         """Whether a node keeps more of the pod than its amounts: ports, claims, affinity terms."""
-        return bool(self.host_ports or self.claim_names or self.pod_affinity or self.pod_anti_affinity)
+        kept = self.host_ports or self.claim_names or self.ephemeral_volumes
+        return bool(kept or self.pod_affinity or self.pod_anti_affinity)
 
 
 def _container(values: tuple[Any, ...]) -> dict[str, Any]:

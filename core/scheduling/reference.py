@@ -82,9 +82,12 @@ def _filter_beside_nominated(framework: Framework, cycle: Cycle, node: NodeInfo)
         for record in others:
             supposition.add(record)
         again = Cycle(cycle.pod, cycle.shape, cycle.table, cycle.cluster)
+        skipped = set()
         for plugin in framework.points["preFilter"]:
-            plugin.pre_filter(again)
-        return _filter(framework, again, node, set())
+            answer = plugin.pre_filter(again)
+            if isinstance(answer, Status) and answer.code is Code.SKIP:
+                skipped.add(plugin.name)
+        return _filter(framework, again, node, skipped)
 
 
 def _score(framework: Framework, cycle: Cycle, feasible: list[NodeInfo], result: dict[str, dict[str, int]]) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cybernetes.core.scheduling.cycle import Cycle
 from cybernetes.core.scheduling.diagnosis import Diagnosis
-from cybernetes.core.scheduling.interface import Code, Status
+from cybernetes.core.scheduling.interface import Code, PreFiltered, Status
 
 if TYPE_CHECKING:
     from cybernetes.core.scheduling.framework import Framework
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 Rows = NDArray[numpy.intp]
 
 
-def diagnose(framework: Framework, cycle: Cycle, template: Template, names: frozenset[str] | None = None) -> Diagnosis:
-    """The first refusal of each node, in the order of the profile. ``names``: what plugins of one node allow."""
+def diagnose(framework: Framework, cycle: Cycle, template: Template, own: PreFiltered | None = None) -> Diagnosis:
+    """The first refusal of each node, in the order of the profile. ``own``: what plugins said of the pod itself."""
     table = framework.table
     diagnosis = Diagnosis(len(table))
     rows = template.open_rows()
+    names = None if own is None else own.node_names
     if names is not None:
         rows = numpy.array([row for row in rows.tolist() if table.at(row).name in names], numpy.intp)
-    if template.node_names is not None or names is not None:
-        own = framework.own_pre_filters if names is not None else []
-        plugins = sorted({*template.restricting, *(plugin.name for plugin in own)})
-        diagnosis.absent = Status(Code.UNRESOLVABLE, (f"node(s) didn't satisfy plugin(s) [{' '.join(plugins)}]",))
-        diagnosis.plugins.update(plugins)
+    restricting = sorted({*template.restricting, *(own.restricting if own is not None else ())})
+    if restricting:
+        diagnosis.absent = Status(Code.UNRESOLVABLE, (f"node(s) didn't satisfy plugin(s) [{' '.join(restricting)}]",))
+        diagnosis.plugins.update(restricting)
     for plugin in framework.points["filter"]:
         if not len(rows):
             break

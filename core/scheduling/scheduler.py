@@ -18,6 +18,7 @@ from cybernetes.core.clock import Clock, Random, SystemClock
 from cybernetes.core.objects import Gvr, Object
 from cybernetes.core.scheduling.cluster import Cluster
 from cybernetes.core.scheduling.cycle import Cycle
+from cybernetes.core.scheduling.diagnosis import Diagnosis
 from cybernetes.core.scheduling.events import Action
 from cybernetes.core.scheduling.explanation import Explanation, explain
 from cybernetes.core.scheduling.framework import Found, Framework
@@ -78,7 +79,9 @@ class Scheduler:
         self.table = NodeTable(int.from_bytes(random.token(8), "big"))
         self.cluster = Cluster(objects)
         tracker = Tracker(self.table, self.cluster)
-        self.handle = Handle(self.table, self.cluster, clock or SystemClock(), random, tracker, write_binding)
+        self.handle = Handle(
+            self.table, self.cluster, clock or SystemClock(), random, tracker, write_binding=write_binding
+        )
         if profile is None:
             profile = Profile()
         elif not isinstance(profile, Profile):
@@ -145,7 +148,13 @@ class Scheduler:
         if found.row < 0:
             return _unplaced(found)
         name = self.table.at(found.row).name
-        self.assume(pod, shape, name)
+        record = self.assume(pod, shape, name)
+        refusal = self.framework.reserve(cycle, name)
+        if refusal is not None:
+            self.table.remove_pod(record.uid)
+            diagnosis = Diagnosis(len(self.table))
+            diagnosis.add(refusal, [found.row])
+            return _unplaced(Found(-1, 0, 0, diagnosis))
         self._remember_plain(cycle, key)
         return Placement(name, found.score, _NO_REASONS)
 

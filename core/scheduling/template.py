@@ -59,6 +59,8 @@ class Template:
         #: One array of raw scores by class for each plugin that scores node objects.
         self._class_raw: list[NDArray[numpy.int64]] = []
         self._needs_review = False
+        #: The classes over which the base scores are normalised.
+        self._base_classes: NDArray[numpy.intp] = numpy.zeros(0, numpy.intp)
         self._klass: NDArray[numpy.int32] = numpy.zeros(0, numpy.int32)
         #: For pods that need room only: who would have to leave a row, and what refuses it beside nominated pods.
         self.victims: RowMemo[Any] = RowMemo(self.table)
@@ -191,7 +193,7 @@ class Template:
 
     def _review(self, ranking: Ranking) -> None:
         """A class has lost its last feasible row or gained its first: normalise again."""
-        feasible = numpy.flatnonzero(numpy.array(ranking.class_counts()))
+        feasible = self._base_classes = numpy.flatnonzero(numpy.array(ranking.class_counts()))
         scores = self._base_scores(feasible)
         if (scores[feasible] != self._class_score[feasible]).any():
             self._class_score[:] = scores
@@ -237,6 +239,8 @@ class Template:
     def cluster_scores(self, cycle: Cycle, ranking: Ranking, codes: Mask) -> NDArray[numpy.int64]:
         """What plugins add to the feasible rows because of pods on other nodes."""
         result = numpy.zeros(self.table.capacity, numpy.int64)
+        if self._needs_review:
+            self._correct_base(ranking, codes, result)
         for scorer in self.framework.cluster_scorers:
             if hasattr(scorer.plugin, "score_all"):
                 scorer.plugin.score_all(cycle, ranking, codes, scorer.weight, result)
@@ -247,6 +251,15 @@ class Template:
             if raw is not None:
                 result[feasible] += scorer.weight * scorer.normalized(cycle, raw)
         return result
+
+    def _correct_base(self, ranking: Ranking, codes: Mask, result: NDArray[numpy.int64]) -> None:
+        """When all rows of a class are refused because of pods elsewhere, the others are normalised without it."""
+        feasible = fitting_rows(ranking)
+        feasible = feasible[codes[feasible] == 0]
+        klass = self._klass[feasible]
+        left = numpy.flatnonzero(numpy.bincount(klass, minlength=1))
+        if len(left) and len(left) < len(self._base_classes):
+            result[feasible] += (self._base_scores(left) - self._class_score)[klass]
 
 
 def _anonymous(pod: Object) -> Object:

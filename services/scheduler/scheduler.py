@@ -14,6 +14,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from cybernetes.core.client.events import EventRecorder, Type
 from cybernetes.core.client.factory import InformerFactory
@@ -24,7 +25,7 @@ from cybernetes.core.objects import NODES, PODS, Gvr, Object, name_of, namespace
 from cybernetes.core.quantity import QuantityError
 from cybernetes.core.scheduling.engine import Decision, Engine
 from cybernetes.core.scheduling.framework import PluginError
-from cybernetes.core.scheduling.interface import Code, Status
+from cybernetes.core.scheduling.interface import Code, Plugin, Status
 from cybernetes.core.scheduling.nodeinfo import NodeError
 from cybernetes.core.scheduling.plugins.registry import Factory
 from cybernetes.core.scheduling.profile import Profile
@@ -61,6 +62,7 @@ class SchedulerService:
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
         self.engine = Engine(clock, random, profiles=profiles, plugins=plugins, write_binding=self._write_binding)
+        self.engine.scheduler.handle.client = client
         self._client = client
         self._clock = clock
         self._own_informers = informers is None
@@ -218,23 +220,38 @@ class SchedulerService:
         """pre_bind of all, then bind of the first that does not skip. A Status is why not."""
         assert decision.framework is not None
         points = decision.framework.points
-        for method, plugins in (("pre_bind", points["preBind"]), ("bind", points["bind"])):
-            for plugin in plugins:
-                try:
-                    answer = getattr(plugin, method)(decision.cycle, decision.node_name)
-                    status: Status | None = await answer if inspect.isawaitable(answer) else answer
-                except (ApiError, ConnectionError, TimeoutError):
-                    raise
-                except Exception as error:
-                    log.exception("plugin %s failed in %s", plugin.name, method)
-                    return Status(Code.ERROR, (f'running "{plugin.name}" {method}: {error}',))
-                if method == "bind" and status is not None and status.code is Code.SKIP:
-                    continue
-                if status is not None and not status.is_success:
-                    return status.of(plugin.name)
-                if method == "bind":
-                    return None
-        return Status(Code.ERROR, ("no bind plugin took the pod",)) if points["bind"] else None
+        for plugin in points["preBind"]:
+            status = await self._ask(plugin, "pre_bind", decision)
+            if status is not None and not status.is_success:
+                return Status(status.code, (f'running PreBind plugin "{plugin.name}": {status.message}',), plugin.name)
+        for plugin in points["bind"]:
+            status = await self._ask(plugin, "bind", decision)
+            if status is None or status.is_success:
+                return None
+            if status.code is not Code.SKIP:
+                return status.of(plugin.name)
+        return Status(Code.ERROR, ("no bind plugin took the pod",))
+
+    async def _ask(self, plugin: Plugin, method: str, decision: Decision) -> Status | None:
+        """Raises ApiError, ConnectionError, TimeoutError; anything else is the plugin's fault."""
+        is_slow = False
+        try:
+            answer: Any = getattr(plugin, method)(decision.cycle, decision.node_name)
+            if inspect.isawaitable(answer):
+                is_slow = method == "pre_bind"
+                if is_slow:  # it may wait for volumes; others are bound meanwhile
+                    self._bindings -= 1
+                    self._wake.set()
+                answer = await answer
+        except (ApiError, ConnectionError, TimeoutError):
+            raise
+        except Exception as error:
+            log.exception("plugin %s failed in %s", plugin.name, method)
+            return Status(Code.ERROR, (f"{type(error).__name__}: {error}",))
+        finally:
+            self._bindings += is_slow
+        status: Status | None = answer
+        return status
 
     async def _write_binding(self, namespace: str, name: str, uid: str, node_name: str) -> Status | None:
         """Raises ApiError, ConnectionError."""

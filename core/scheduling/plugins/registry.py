@@ -17,14 +17,19 @@ from cybernetes.core.scheduling.plugins.defaultpreemption import DefaultPreempti
 from cybernetes.core.scheduling.plugins.imagelocality import ImageLocality
 from cybernetes.core.scheduling.plugins.interpodaffinity import InterPodAffinity
 from cybernetes.core.scheduling.plugins.nodeaffinity import NodeAffinity
+from cybernetes.core.scheduling.plugins.nodedeclaredfeatures import NodeDeclaredFeatures
 from cybernetes.core.scheduling.plugins.nodename import NodeName
 from cybernetes.core.scheduling.plugins.nodeports import NodePorts
 from cybernetes.core.scheduling.plugins.noderesourcesfit import NodeResourcesFit
 from cybernetes.core.scheduling.plugins.nodeunschedulable import NodeUnschedulable
+from cybernetes.core.scheduling.plugins.nodevolumelimits import NodeVolumeLimits
 from cybernetes.core.scheduling.plugins.podtopologyspread import PodTopologySpread
 from cybernetes.core.scheduling.plugins.prioritysort import PrioritySort
 from cybernetes.core.scheduling.plugins.schedulinggates import SchedulingGates
 from cybernetes.core.scheduling.plugins.tainttoleration import TaintToleration
+from cybernetes.core.scheduling.plugins.volumebinding import VolumeBinding
+from cybernetes.core.scheduling.plugins.volumerestrictions import VolumeRestrictions
+from cybernetes.core.scheduling.plugins.volumezone import VolumeZone
 
 Args = Mapping[str, Any]
 Factory = Callable[[Args, Handle], Plugin]
@@ -40,10 +45,15 @@ PLUGINS: Mapping[str, Factory] = {
     "NodeResourcesFit": lambda args, handle: NodeResourcesFit(args),
     "NodeResourcesBalancedAllocation": lambda args, handle: NodeResourcesBalancedAllocation(args),
     "ImageLocality": lambda args, handle: ImageLocality(),
+    "VolumeRestrictions": lambda args, handle: VolumeRestrictions(handle.table),
+    "NodeVolumeLimits": lambda args, handle: NodeVolumeLimits(handle.cluster),
+    "VolumeBinding": VolumeBinding,
+    "VolumeZone": lambda args, handle: VolumeZone(),
     "PodTopologySpread": lambda args, handle: PodTopologySpread(args, handle.tracker),
     "InterPodAffinity": lambda args, handle: InterPodAffinity(args, handle.tracker),
     "DefaultPreemption": lambda args, handle: DefaultPreemption(args, handle),
     "DefaultBinder": lambda args, handle: DefaultBinder(handle.write_binding),
+    "NodeDeclaredFeatures": lambda args, handle: NodeDeclaredFeatures(),
 }
 
 #: (name, weight of its score), in the order in which they run.
@@ -56,10 +66,15 @@ DEFAULT_PLUGINS: tuple[tuple[str, int], ...] = (
     ("NodeAffinity", 2),
     ("NodePorts", 0),
     ("NodeResourcesFit", 1),
+    ("VolumeRestrictions", 0),
+    ("NodeVolumeLimits", 0),
+    ("VolumeBinding", 0),
+    ("VolumeZone", 0),
     ("PodTopologySpread", 2),
     ("InterPodAffinity", 2),
     ("DefaultPreemption", 0),
     ("NodeResourcesBalancedAllocation", 1),
     ("ImageLocality", 1),
     ("DefaultBinder", 0),
+    ("NodeDeclaredFeatures", 0),
 )
