@@ -19,6 +19,7 @@ from cybernetes.core.errors import conflict
 from cybernetes.core.objects import RESOURCE_QUOTAS, Object, resource_version_of
 from cybernetes.core.store.interface import Conflict
 from cybernetes.services.apiserver.call import Call
+from cybernetes.services.apiserver.fieldmanagers import managers_of_object, mend_managers
 from cybernetes.services.apiserver.storage import Reader, Storage
 
 #: How long a refusal that may be out of date in a moment is waited out (a namespace's default account is on its way).
@@ -71,11 +72,14 @@ class Admission:
         custom = attributes.resource.custom
         if custom is not None and custom.is_terminating and attributes.operation == "CREATE":
             raise refused(attributes, "create not allowed while custom resource definition is terminating")
+        managers = managers_of_object(attributes.obj)
         for plugin in admitting.mutating:
             try:
                 plugin.admit(attributes, admitting.reader)
             except NotYet:
                 await self._ask_again(plugin)
+        if managers_of_object(attributes.obj) is not managers:
+            mend_managers(attributes.obj, managers, attributes.warnings)
 
     async def validate(self) -> None:
         """Judges the object as it will be kept. Raises ApiError."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from cybernetes.core.api import schema
 from cybernetes.core.api.apply.fieldmanager import FieldManager
-from cybernetes.core.api.apply.managers import Entry, differ_by_times
+from cybernetes.core.api.apply.managers import Entry, ManagersError, differ_by_times, read
 from cybernetes.core.api.apply.mergetypes import merge_type
 from cybernetes.core.api.apply.resets import filter_of, reset_whole
 from cybernetes.core.api.apply.versions import Version
@@ -16,6 +17,10 @@ from cybernetes.core.clock import Clock, format_time
 from cybernetes.core.objects import Gvr, Object, clone
 from cybernetes.services.apiserver.call import Call
 
+_MENDED = (
+    ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating "
+    "admission controller; please fix your requests: "
+)
 #: So many bytes of a user agent make a manager's name.
 _MANAGER_BYTES_MAX = 128
 
@@ -141,6 +146,24 @@ class FieldManagers:
 
     def _now(self) -> str:
         return format_time(self._clock.now())
+
+
+def managers_of_object(obj: Object | None) -> Any:
+    """The managedFields of what is written; None for none."""
+    return None if obj is None else (obj.get("metadata") or {}).get("managedFields")
+
+
+def mend_managers(obj: Object | None, before: Any, warnings: list[str]) -> None:
+    """Put back the managers of before admission where a plugin has made something of them that nobody can read."""
+    try:
+        read(managers_of_object(obj) or [])
+    except ManagersError as error:
+        assert obj is not None
+        if before is None:
+            del obj["metadata"]["managedFields"]
+        else:
+            obj["metadata"]["managedFields"] = before
+        warnings.append(_MENDED + str(error))
 
 
 def keep_times(new: Object, old: Object) -> None:

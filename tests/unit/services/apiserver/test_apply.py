@@ -480,3 +480,19 @@ async def test_what_a_watcher_sees(cluster) -> None:
     partial = (await cluster.request("GET", f"{MAPS}/a", headers=headers)).json()
     assert partial["kind"] == "PartialObjectMetadata" and owners(partial) == owners(found)
     assert orjson.dumps(found["metadata"]["managedFields"]).startswith(b'[{"manager":"me","operation":"Apply"')
+
+
+async def test_admission_cannot_spoil_the_managers(cluster) -> None:
+    class Spoiling:
+        def admit(self, attributes: Any, reader: Any) -> None:
+            if attributes.obj["metadata"].get("name") == "spoilt":
+                attributes.obj["metadata"]["managedFields"] = [{"manager": "x", "operation": "Merge"}]
+
+    admitting = cluster.server.backend.admitting
+    admitting.mutating = (*admitting.mutating, Spoiling())
+    answer = await cluster.post(f"{MAPS}?fieldManager=me", config_map("spoilt", {"x": "1"}))
+    assert answer.code == 201 and list(owners(answer.json())) == [("me", "Update", "")]
+    assert answer.headers["Warning"] == (
+        '299 - ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated '
+        'mutating admission controller; please fix your requests: operation must be `Apply` or `Update`"'
+    )
