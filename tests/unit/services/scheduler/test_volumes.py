@@ -9,6 +9,7 @@ from schedulerworld import World, eventually, node, pod
 from cybernetes.core.objects import (
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
+    PODS,
     STORAGE_CLASSES,
     Object,
     annotations_of,
