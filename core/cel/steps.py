@@ -191,7 +191,7 @@ def all_loop(
                 continue
             if found is stops_at:
                 f[0] += 1
-                return stops_at
+                return bool(stops_at)
             if found is not_stops:
                 continue
             held = no_such_overload()
