@@ -171,7 +171,8 @@ def _discovered(resource: Resource) -> dict[str, Any]:
     if resource.categories:
         entry["categories"] = list(resource.categories)
     parts = []
-    for part in sorted(resource.subresources.values(), key=lambda each: each.name):
+    listed = resource.subresources.values()  # those of custom resources are told as they are defined: status first
+    for part in listed if resource.is_custom else sorted(listed, key=lambda each: each.name):
         foreign = _foreign(resource, part.gvk) or Gvk("", "", part.gvk.kind)
         kind = {"group": foreign.group, "version": foreign.version, "kind": foreign.kind}
         parts.append({"subresource": part.name, "responseKind": kind, "verbs": list(part.verbs)})

@@ -46,6 +46,7 @@ from cybernetes.services.apiserver.call import Call
 from cybernetes.services.apiserver.chain import Chain
 from cybernetes.services.apiserver.custom import lifecycle
 from cybernetes.services.apiserver.custom.definitions import Definitions
+from cybernetes.services.apiserver.custom.webhook import Converter
 from cybernetes.services.apiserver.expiry import EVENT_TTL_S, Expiry
 from cybernetes.services.apiserver.fieldmanagers import FieldManagers
 from cybernetes.services.apiserver.following import Following, NodeAuthorization, TokenForgetting
@@ -59,6 +60,7 @@ from cybernetes.services.apiserver.server import HttpServer, Limits
 from cybernetes.services.apiserver.storage import Reader, Storage
 from cybernetes.services.apiserver.subresources import table
 from cybernetes.services.apiserver.subresources.streams import Nodes
+from cybernetes.services.apiserver.webhookclient import WebhookClient
 from cybernetes.services.common.component import Tasks
 from cybernetes.services.common.metrics import CONTENT_TYPE, Metrics, process_metrics
 
@@ -219,6 +221,8 @@ class ApiServer:
         self.chain = Chain(self.backend, Routes(special), self.authentication, pages, in_flight, self._observe)
         self.http = HttpServer(self.chain.serve, self.chain.describe, clock, config.limits)
         self._tasks = Tasks("apiserver", on_failure)
+        self.webhooks = WebhookClient(self.backend)
+        self.storage.views.convert = Converter(self.webhooks, random)
         self.definitions = Definitions(self.storage, self.registry)
         self._lifecycle = lifecycle.Lifecycle(self.backend, self.definitions, self._tasks.spawn)
         self._expiry = Expiry(self.storage, clock, self._tasks.spawn, config.event_ttl_s)
@@ -272,6 +276,7 @@ class ApiServer:
         self._nodes.stop()
         self._expiry.stop()
         await self._tasks.cancel()
+        await self.webhooks.close()
         await self.storage.stop()
 
     def _trust(self) -> None:

@@ -26,10 +26,13 @@ from cybernetes.core.objects import (
 )
 from cybernetes.core.store.interface import Put
 from cybernetes.services.apiserver import objectmeta
+from cybernetes.services.apiserver.fieldmanagers import FieldManagers
 from cybernetes.services.apiserver.storage import Storage
 
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _USER = User(API_SERVER_NAME, groups=(MASTERS,))
+#: Who manages the fields of what is written here.
+_MANAGER = "kube-apiserver"
 _RBAC = frozenset({CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, ROLES, ROLE_BINDINGS})
 FLOW_SCHEMAS = Gvr("flowcontrol.apiserver.k8s.io", "v1", "flowschemas")
 PRIORITY_LEVELS = Gvr("flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations")
@@ -40,6 +43,7 @@ async def bootstrap(
 ) -> None:
     """Write what is missing. Another server that does the same at the same time is no harm: what exists stays."""
     operations: list[Put] = []
+    fields = FieldManagers(registry, clock)
     for gvr, obj in _wanted(service_cidrs):
         resource = registry.get(gvr)
         if resource is None:
@@ -51,6 +55,7 @@ async def bootstrap(
             objectmeta.begin(metadata, clock.now(), random.uid())
             obj = {"apiVersion": gvr.api_version, "kind": resource.kind, **obj}
             resource.strategy.default(obj)
+            fields.of(resource).create(obj, _MANAGER, metadata["creationTimestamp"])
             resource.strategy.prepare_create(obj, Context(clock, random, _USER, namespace))
             operations.append(Put(resource.storage_key(namespace, name), codec.encode(obj), 0))
         elif gvr in _RBAC:

@@ -14,8 +14,11 @@ from cybernetes.core.api.custom.kind import Custom
 from cybernetes.core.api.custom.strategy import strategy_of
 from cybernetes.core.api.discovery import version_priority
 from cybernetes.core.api.registry import PART_VERBS, SCALE
-from cybernetes.core.api.resource import ALL_VERBS, Resource, Subresource
+from cybernetes.core.api.resource import Resource, Subresource
 from cybernetes.core.objects import Gvr, Object
+
+#: In the order in which upstream tells them of custom resources.
+_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 
 
 def is_served(definition: Object) -> bool:
@@ -54,7 +57,7 @@ def _resource(definition: Object, version: Object) -> Resource:
         singular=names["singular"],
         is_namespaced=is_namespaced,
         type_name="",
-        verbs=ALL_VERBS,
+        verbs=_VERBS,
         short_names=tuple(names.get("shortNames") or ()),
         categories=tuple(names.get("categories") or ()),
         subresources=parts,

@@ -92,7 +92,9 @@ def _check_head(spec: Object, old: Object | None) -> list[FieldError]:
         if not constraints.get("resourceRules"):
             errors.append(required("spec.matchConstraints.resourceRules"))
     if old is None or any(spec.get(field) != old.get(field) for field in ("paramKind", "matchConditions")):
-        errors += check_match_conditions(items(spec, "matchConditions"), "spec.matchConditions")
+        errors += check_match_conditions(
+            items(spec, "matchConditions"), "spec.matchConditions", has_params=spec.get("paramKind") is not None
+        )
     return errors
 
 

@@ -243,16 +243,23 @@ def _check_resources(resources: list[str], path: str) -> list[FieldError]:
     return errors
 
 
-def check_match_conditions(conditions: list[Object], path: str) -> list[FieldError]:
-    """Names and presence: the expressions themselves are for CEL to compile."""
+def check_match_conditions(conditions: list[Object], path: str, *, has_params: bool = False) -> list[FieldError]:
+    """Their names, and whether the expressions can be compiled."""
+    from cybernetes.core.admission.expressions import compile_condition  # late: few have conditions
+
     errors: list[FieldError] = []
     if len(conditions) > _CONDITIONS_MAX:
         errors.append(too_many(path, len(conditions), _CONDITIONS_MAX))
     seen: set[str] = set()
     for index, condition in enumerate(conditions):
         at, name = f"{path}[{index}]", condition.get("name") or ""
-        if not (condition.get("expression") or "").strip():
+        source = condition.get("expression") or ""
+        if not source.strip():
             errors.append(required(f"{at}.expression"))
+        else:
+            _, problem = compile_condition(source, has_params=has_params)
+            if problem:
+                errors.append(invalid_value(f"{at}.expression", source, problem))
         if not name:
             errors.append(required(f"{at}.name"))
             continue

@@ -28,7 +28,7 @@ class Definitions:
         self._storage = storage
         self._registry = registry
         #: Name of a definition -> (what it says that matters here, the resources that are served by it).
-        self._served: dict[str, tuple[bytes, list[Resource]]] = {}
+        self._served: dict[str, tuple[tuple[bytes, list[Any]], list[Resource]]] = {}
         self._watcher: Watcher | None = None
         #: Told of each definition that has changed, after it is served so: its name.
         self.on_change: list[Callable[[str], None]] = []
@@ -88,7 +88,8 @@ class Definitions:
             except (KeyError, TypeError, ValueError, StopIteration):
                 log.exception("%s cannot be served", name)
                 made = []
-            self._replace(before[1] if before is not None else [], made)
+            keeps = before is not None and before[0][0] == identity[0]
+            self._replace(before[1] if before is not None else [], made, keeps_caches=keeps)
             self._served[name] = identity, made
         for told in self.on_change:
             told(name)
@@ -96,12 +97,12 @@ class Definitions:
     def _drop(self, name: str) -> None:
         before = self._served.pop(name, None)
         if before is not None:
-            self._replace(before[1], [])
+            self._replace(before[1], [], keeps_caches=False)
         for told in self.on_change:
             told(name)
 
-    def _replace(self, old: Sequence[Resource], new: Sequence[Resource]) -> None:
-        """Serve ``new`` where ``old`` was. Whoever watches an old one starts again."""
+    def _replace(self, old: Sequence[Resource], new: Sequence[Resource], *, keeps_caches: bool) -> None:
+        """Serve ``new`` where ``old`` was. Watches of an old one end, unless its objects stay as they are."""
         registry = self._registry
         kept = {resource.gvr for resource in new}
         for resource in old:
@@ -113,14 +114,15 @@ class Definitions:
                 log.warning("%s is built in: its definition is not served", resource.gvr.qualified)
                 continue
             registry.add(resource)
-        for resource in old[:1]:
-            self._storage.views.forget(resource)
+        if not (keeps_caches and new):
+            for resource in old[:1]:
+                self._storage.views.forget(resource)
 
 
-def _identity(definition: Object) -> bytes:
-    """What decides how a definition is served."""
+def _identity(definition: Object) -> tuple[bytes, list[Any]]:
+    """What decides how a definition is served: what its objects are, and whether."""
     status: dict[str, Any] = definition.get("status") or {}
     conditions = {each.get("type"): each.get("status") for each in status.get("conditions") or ()}
     relevant = [conditions.get(kind) for kind in ("NamesAccepted", "Established", "Terminating")]
     uid = definition["metadata"].get("uid")
-    return orjson.dumps([uid, definition["spec"], status.get("acceptedNames"), relevant])
+    return orjson.dumps([uid, definition["spec"], status.get("acceptedNames")]), relevant

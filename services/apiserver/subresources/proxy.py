@@ -46,7 +46,7 @@ def handler(nodes: Nodes) -> Callable[[Backend, Call], Awaitable[Stream]]:
             host, kubelet_port = nodes.address(backend, name)
             place = Place(host, int(port) if port.isdigit() else kubelet_port, nodes.tls)
         else:
-            host, number = (_pod if kind == "pods" else _service)(backend, call.namespace, name, scheme, port)
+            host, number = (_pod if kind == "pods" else endpoint_of)(backend, call.namespace, name, scheme, port)
             if not is_proxyable(host):
                 raise bad_request("address not allowed")
             place = Place(host, number, _unverified() if scheme == "https" else None)
@@ -158,7 +158,7 @@ def _pod(backend: Backend, namespace: str, name: str, scheme: str, port: str) ->
     return addresses[0]["ip"], _number(port, scheme)
 
 
-def _service(backend: Backend, namespace: str, name: str, scheme: str, port: str) -> tuple[str, int]:
+def endpoint_of(backend: Backend, namespace: str, name: str, scheme: str, port: str) -> tuple[str, int]:
     """A ready endpoint of the Service for its port of this name or number. Raises ApiError 404, 503."""
     service = backend.storage.find(SERVICES, namespace, name)
     if service is None:

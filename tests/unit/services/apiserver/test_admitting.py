@@ -138,3 +138,11 @@ async def test_authorizers_are_told_anew_when_the_caches_are(cluster) -> None:
     assert (await cluster.get(PODS_PATH, token="jane-token")).code == 200
     await client.delete(ROLE_BINDINGS, "b", "default")
     assert (await cluster.get(PODS_PATH, token="jane-token")).code == 403
+
+
+async def test_many_creations_at_once_fill_a_quota(cluster, make_config_map: Callable[..., Object]) -> None:
+    await quota(cluster, {"count/configmaps": "30"})
+    path = "/api/v1/namespaces/default/configmaps"
+    answers = await asyncio.gather(*(cluster.post(path, make_config_map(f"m{number}")) for number in range(40)))
+    codes = [answer.code for answer in answers]
+    assert (codes.count(201), codes.count(403)) == (30, 10)

@@ -248,6 +248,24 @@ async def test_patches(cluster, make_config_map: Callable[..., Object]) -> None:
     assert held.code == 409
 
 
+async def test_patches_that_cannot_be_kept(cluster, make_config_map: Callable[..., Object]) -> None:
+    await cluster.post(MAPS, make_config_map("a"))
+    wrong = {"data": {"x": 1}}
+    strategic = await cluster.patch(f"{MAPS}/a", wrong, STRATEGIC_MERGE_PATCH)
+    assert (strategic.code, strategic.json()["message"]) == (
+        422,
+        ' "" is invalid: patch: Invalid value: "map[data:map[x:1]]": cannot convert int64 to string',
+    )
+    merged = await cluster.patch(f"{MAPS}/a", wrong)
+    assert merged.code == 422
+    assert merged.json()["details"]["causes"][0]["field"] == "patch"
+    assert (
+        "json: cannot unmarshal number into Go struct field ConfigMap.data of type string" in merged.json()["message"]
+    )
+    unknown = await cluster.patch(f"{MAPS}/a?fieldValidation=Strict", {"foo": 1}, STRATEGIC_MERGE_PATCH)
+    assert unknown.json()["message"].endswith('"map[foo:1]": strict decoding error: unknown field "foo"')
+
+
 async def test_a_strategic_patch_merges_lists_by_their_keys(cluster) -> None:
     template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}

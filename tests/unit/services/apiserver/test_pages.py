@@ -67,7 +67,10 @@ async def test_openapi(cluster) -> None:
     assert document.headers["Cache-Control"] == "public, immutable"
     assert "/api/v1/pods" in (await cluster.get("/openapi/v2")).json()["paths"]
     proto = {"Accept": "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"}
-    assert (await cluster.get("/openapi/v2", headers=proto)).code == 406
+    encoded = await cluster.get("/openapi/v2", headers=proto)
+    assert encoded.headers["Content-Type"] == "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    assert encoded.body.startswith(b"\n\x032.0")
+    assert (await cluster.get("/openapi/v2", headers={"Accept": "text/html"})).code == 406
     assert (await cluster.get("/openapi/v3/apis/none/v1")).code == 404
 
 
