@@ -18,6 +18,16 @@ from cybernetes.services.controllers.manager import ControllerManager
 ACCOUNTS = ("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated")
 
 
+def wanted_node(pod):
+    """The only node that a DaemonSet's pod may go to; None for others."""
+    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {"nodeSelectorTerms": []}
+    for term in required["nodeSelectorTerms"]:
+        for field in term.get("matchFields", ()):
+            return field["values"][0]
+    return None
+
+
 class Faults:
     """What goes wrong on the way to the API server, seeded. ``enabled`` False: nothing."""
 
@@ -156,7 +166,7 @@ class Cluster:
             return
         with contextlib.suppress(ApiError):
             if not (pod.get("spec") or {}).get("nodeName"):
-                target = {"kind": "Node", "name": self.nodes[0]}
+                target = {"kind": "Node", "name": wanted_node(pod) or self.nodes[0]}
                 binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
                 await self.api.create(PODS, binding, namespace, name=name, subresource="binding")
             ip = f"10.244.{self.random.below(250)}.{self.random.below(250) + 2}"
