@@ -36,9 +36,28 @@ def pod_cidrs(options: ClusterOptions, name: str) -> list[str]:
 def node_addresses(options: ClusterOptions, name: str) -> tuple[str, ...]:
     """A node's InternalIPs, by which the API server is reached too. A rootless node has its bridge's only."""
     cidrs = pod_cidrs(options, name)
+    if is_joined(options):
+        number = node_names(options).index(name)
+        return tuple(str(network[1 + number]) for network in _node_networks(options))
     if options.rootless:
         return tuple(str(AddressPool(cidr).gateway) for cidr in cidrs)
     return internal_addresses(cidrs)
+
+
+def is_joined(options: ClusterOptions) -> bool:
+    """Whether there are several real nodes, with a network of their own between them."""
+    return options.nodes > 1 and not options.is_simulated
+
+
+def _node_networks(options: ClusterOptions) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """IPv4 first."""
+    networks = [ipaddress.ip_network(cidr) for cidr in options.node_cidr.split(",")]
+    return sorted(networks, key=lambda network: network.version)
+
+
+def switch_addresses(options: ClusterOptions) -> tuple[str, ...]:
+    """The host's addresses between the nodes, with prefixes: those of the first node."""
+    return tuple(f"{network[1]}/{network.prefixlen}" for network in _node_networks(options))
 
 
 def host_addresses(options: ClusterOptions) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from cybernetes.core.store.interface import Store, StoreError
 from cybernetes.core.store.open import open_store
 from cybernetes.services.apiserver.apiserver import ApiServer, Config, Listener, Tls
 from cybernetes.services.cli import roles
-from cybernetes.services.cli.addresses import host_addresses, node_names
+from cybernetes.services.cli.addresses import host_addresses, node_addresses, node_names
 from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
 from cybernetes.services.cli.pki import Pki, server_context
 from cybernetes.services.cli.roles import DNS_USER
@@ -147,8 +147,10 @@ class ControlPlane:
         pki.service_account_key()
         pki.write_admin_kubeconfig(self.url)
         for name in node_names(self.options) if not self.options.is_simulated else ():
-            pki.node_serving(name, [*addresses, self.options.bind_address])
-            server = _url(addresses[0], self.options.port) if self.options.rootless else self.url
+            own = node_addresses(self.options, name)
+            pki.node_serving(name, [*own, self.options.bind_address])
+            is_away = self.options.rootless or not set(own) & set(addresses)
+            server = _url(addresses[0], self.options.port) if is_away else self.url
             pki.write_node_kubeconfigs(name, server, {"proxy": PROXY_USER, "dns": DNS_USER})
 
     def _kubelet_context(self, pki: Pki) -> ssl.SSLContext:

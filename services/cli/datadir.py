@@ -35,6 +35,8 @@ class ClusterOptions:
     storage: str = ""
     service_cidr: str = "10.96.0.0/16"
     pod_cidr: str = "10.244.0.0/16"
+    #: Where several real nodes have their addresses; one alone has the machine's.
+    node_cidr: str = "10.95.0.0/16"
     proxy_mode: str = "userspace"
     apiserver_workers: int = 1
     cluster_domain: str = "cluster.local"

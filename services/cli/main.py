@@ -36,6 +36,9 @@ def _up(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--storage", default="", metavar="URL", help="etcd://HOST:PORT,… instead of the embedded store")
     parser.add_argument("--service-cidr", default="10.96.0.0/16", metavar="CIDR", help="default: %(default)s")
     parser.add_argument("--pod-cidr", default="10.244.0.0/16", metavar="CIDR", help="default: %(default)s")
+    parser.add_argument(
+        "--node-cidr", default="10.95.0.0/16", metavar="CIDR", help="of several real nodes (default: %(default)s)"
+    )
     parser.add_argument("--proxy-mode", choices=PROXY_MODES, default="userspace")
     parser.add_argument("--apiserver-workers", type=int, default=1, metavar="N", help="API server processes")
     parser.add_argument(

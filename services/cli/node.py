@@ -1,5 +1,8 @@
 """One node in one process: kubelet, service proxy and DNS, each with a client of its own, over HTTPS.
 
+Of several nodes the first is the machine itself, the others enter network namespaces before anything else
+(services/kubelet/interconnect.py).
+
 Without root the process first enters user, network and mount namespaces in which it is root. Two relays join it to the
 host then: pods reach the API server through ``api.sock``, the API server reaches the kubelet through ``kubelet.sock``.
 """
@@ -15,16 +18,24 @@ from collections.abc import Awaitable, Callable
 from cybernetes.core.client.factory import InformerFactory
 from cybernetes.core.client.interface import Client
 from cybernetes.core.clock import Clock, Random, SystemClock
-from cybernetes.services.cli.addresses import cluster_dns, node_addresses, node_names, pod_cidrs
+from cybernetes.services.cli.addresses import (
+    cluster_dns,
+    is_joined,
+    node_addresses,
+    node_names,
+    pod_cidrs,
+    switch_addresses,
+)
 from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
 from cybernetes.services.cli.pki import server_context
-from cybernetes.services.common import kubeconfig, userns
+from cybernetes.services.common import kubeconfig, netns, userns
 from cybernetes.services.common.netlink import Netlink
 from cybernetes.services.common.relay import Relay
 from cybernetes.services.common.runner import Process, StartFailure
 from cybernetes.services.kubelet.cgroups import Cgroups
 from cybernetes.services.kubelet.hostports import ForwardedHostPorts
-from cybernetes.services.kubelet.network import PodNetwork
+from cybernetes.services.kubelet.interconnect import NodeNamespace, Switch
+from cybernetes.services.kubelet.network import NetworkFailure, PodNetwork
 from cybernetes.services.kubelet.runtimes.interface import Runtime, RuntimeFailure
 from cybernetes.services.kubelet.volumes.mounts import mounts_below, unmount
 from cybernetes.services.proxy import nftables
@@ -52,6 +63,20 @@ class Node:
             cluster_cidrs=[*options.pod_cidr.split(","), *options.service_cidr.split(",")],
             host_ports=ForwardedHostPorts(),
         )
+        #: What joins several nodes, and where a further one lives.
+        self.switch = self.namespace = None
+        if is_joined(options):
+            cluster_cidrs = (*options.pod_cidr.split(","), *options.service_cidr.split(","))
+            self.switch = Switch(f"cyb{tag}-nodes"[:15], switch_addresses(options), cluster_cidrs)
+            number = node_names(options).index(name)
+            if number > 0:
+                self.namespace = NodeNamespace(
+                    self.folder / "netns",
+                    self.switch,
+                    f"cyb{tag}-n{number + 1}",
+                    self.addresses,
+                    tuple(self.pod_cidrs),
+                )
 
     @property
     def cgroup_parent(self) -> str:
@@ -63,7 +88,14 @@ class Node:
             from cybernetes.services.kubelet.runtimes.docker import DockerRuntime
             from cybernetes.services.kubelet.runtimes.docker.engine import Engine
 
-            return DockerRuntime(self.cgroup_parent, self.cgroup_parent, self.network, self.clock, Engine())
+            return DockerRuntime(
+                self.cgroup_parent,
+                self.cgroup_parent,
+                self.network,
+                self.clock,
+                Engine(),
+                self.namespace.path if self.namespace is not None else None,
+            )
         from cybernetes.services.kubelet.runtimes.process import ProcessRuntime
 
         return ProcessRuntime(self.folder / "runtime", self.data.path, self.cgroup_parent, self.network, self.clock)
@@ -99,11 +131,13 @@ class Node:
         (self.folder / "pid").write_text(f"{os.getpid()}\n")
         await process.wait_for("control-plane")
         try:
+            if self.switch is not None and self.namespace is None:
+                await asyncio.to_thread(self.switch.open)
             await self.network.configure(self.pod_cidrs)
             if self.options.rootless:
                 await self._join_host(process)
             await self._start_parts(process)
-        except RuntimeFailure as error:
+        except (RuntimeFailure, NetworkFailure) as error:
             raise StartFailure(str(error)) from error
         except PermissionError as error:
             message = f"this user may not set up pod networking ({error}): run as root, or use --runtime simulated"
@@ -196,19 +230,25 @@ class Node:
             await self.network.remove()
             await asyncio.to_thread(nftables.take_down, self.proxy_interface)
             Cgroups(self.cgroup_parent).destroy()
-            for point in mounts_below(self.folder):
+            for point in mounts_below(self.folder.resolve()):
                 unmount(point)
             shutil.rmtree(self.folder / "kubelet", ignore_errors=True)  # volumes of pods that are gone
+            if self.switch is not None and self.namespace is None:
+                await asyncio.to_thread(self.switch.close)
 
 
 def clean(data: DataDirectory, options: ClusterOptions) -> None:
-    """Take down what nodes whose processes were killed have left on this machine."""
-
-    async def take_down() -> None:
-        for name in node_names(options):
-            await Node(data, options, name).take_down()
-
-    asyncio.run(take_down())
+    """Take down what nodes whose processes were killed have left on this machine: the first node last."""
+    for name in reversed(node_names(options)):
+        node = Node(data, options, name)
+        if node.namespace is not None and node.namespace.exists:
+            inside = netns.open_namespace(node.namespace.path)
+            try:  # its loop and the threads of that are where the node was
+                netns.run_in(inside, asyncio.run, node.take_down())
+            finally:
+                os.close(inside)
+        else:
+            asyncio.run(node.take_down())
 
 
 def starter(data: DataDirectory, options: ClusterOptions, name: str) -> Callable[[Process], Awaitable[None]]:
@@ -220,6 +260,13 @@ def starter(data: DataDirectory, options: ClusterOptions, name: str) -> Callable
                 kernel.set_link(kernel.index("lo"), up=True)
         except OSError as error:
             raise StartFailure(f"{error}; run as root, or use --runtime simulated") from error
+    if is_joined(options):
+        try:
+            netns.take_hostname(name)
+            if (namespace := Node(data, options, name).namespace) is not None:
+                namespace.enter()
+        except (OSError, NetworkFailure) as error:
+            raise StartFailure(str(error)) from error
 
     async def start(process: Process) -> None:
         node = Node(data, options, name)

@@ -40,7 +40,11 @@ def decide(given: argparse.Namespace) -> ClusterOptions:
     for name in without:
         if name not in OPTIONAL_COMPONENTS:
             raise UsageError(f"--without: there is no component {name!r}; choose from {', '.join(OPTIONAL_COMPONENTS)}")
-    for option, text in (("--service-cidr", given.service_cidr), ("--pod-cidr", given.pod_cidr)):
+    for option, text in (
+        ("--service-cidr", given.service_cidr),
+        ("--pod-cidr", given.pod_cidr),
+        ("--node-cidr", given.node_cidr),
+    ):
         for cidr in text.split(","):
             try:
                 ipaddress.ip_network(cidr)
@@ -64,9 +68,9 @@ def decide(given: argparse.Namespace) -> ClusterOptions:
     if given.proxy_mode == "nftables" and shutil.which("nft") is None:
         raise UsageError("--proxy-mode nftables: there is no nft command: install nftables or leave the option out")
     runtime = _runtime(given.runtime)
-    if runtime != "simulated" and given.nodes > 1:
-        raise UsageError(f"--nodes {given.nodes}: one real node is run here; more of them need --runtime simulated")
     is_rootless = os.geteuid() != 0 and runtime == "process"
+    if runtime != "simulated" and given.nodes > 1 and os.geteuid() != 0:
+        raise UsageError(f"--nodes {given.nodes}: several real nodes need root; without, use --runtime simulated")
     return ClusterOptions(
         bind_address=given.bind_address,
         port=given.port or _free_port(given.bind_address),
@@ -75,6 +79,7 @@ def decide(given: argparse.Namespace) -> ClusterOptions:
         storage=given.storage,
         service_cidr=given.service_cidr,
         pod_cidr=given.pod_cidr,
+        node_cidr=given.node_cidr,
         proxy_mode=given.proxy_mode,
         apiserver_workers=given.apiserver_workers,
         without=without,

@@ -2,7 +2,8 @@
 
 A namespace belongs to a thread, and sockets stay in the namespace in which they were made. So whatever has to be
 opened elsewhere (listeners of the proxy, netlink sockets of a pod) is opened by a short-lived thread that enters the
-namespace, and the descriptors are used from anywhere. No thread of the event loop ever changes its namespace.
+namespace, and the descriptors are used from anywhere. No thread of the event loop ever changes its namespace; a process
+that is to live in another one enters it before it has a loop.
 
 Namespaces are held by a descriptor and have no name in /run: when the last holder is gone (also killed), the kernel
 takes down what is inside, and nothing needs to be cleaned up. This also works inside a user namespace, where /run is
@@ -14,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 CLONE_NEWNET = 0x40000000
+CLONE_NEWUTS = 0x04000000
 
 T = TypeVar("T")
 
@@ -28,6 +31,11 @@ T = TypeVar("T")
 def open_namespace(path: str | Path) -> int:
     """A descriptor that holds the namespace at ``path``: ``/proc/PID/ns/net`` or a file in /run/netns. Close it."""
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def is_same_namespace(path: str | Path, other: str | Path) -> bool:
+    """Whether both lead to one namespace. Raises FileNotFoundError, for one also when its process has ended."""
+    return Path(path).stat().st_ino == Path(other).stat().st_ino
 
 
 def create_namespace() -> int:
@@ -54,6 +62,20 @@ def run_in(namespace: int, function: Callable[..., T], *arguments: Any) -> T:
         return function(*arguments)
 
     return _in_new_thread(enter)
+
+
+def enter(namespace: int) -> None:
+    """Live in the namespace that the descriptor holds from here on; threads that are started later do, too.
+
+    Only while the process has one thread: others would stay where they are. Raises OSError.
+    """
+    _check(_libc().setns(namespace, CLONE_NEWNET), "setns")
+
+
+def take_hostname(name: str) -> None:
+    """Give this process and those that it will start a hostname of their own. Only while the process has one thread."""
+    _check(_libc().unshare(CLONE_NEWUTS), "unshare")
+    socket.sethostname(name)
 
 
 @functools.cache

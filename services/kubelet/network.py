@@ -161,10 +161,10 @@ class PodNetwork:
 
     def _configure(self, pools: list[AddressPool]) -> None:
         with Netlink() as kernel:
-            self._mtu = _outside_mtu(kernel)
+            self._mtu = outside_mtu(kernel)
             found = kernel.link(self.bridge)
             if found is None:
-                mac = _mac(str(pools[0].gateway)) if pools else bytes.fromhex("0a5800000001")
+                mac = mac_of(str(pools[0].gateway)) if pools else bytes.fromhex("0a5800000001")
                 kernel.add_bridge(self.bridge, mac=mac, mtu=self._mtu)
                 index = kernel.index(self.bridge)
             else:
@@ -193,10 +193,10 @@ class PodNetwork:
         self._pools = pools
         families = {pool.network.version for pool in pools}
         if 4 in families:
-            _set_sysctl("net/ipv4/ip_forward", "1")
-            _set_sysctl(f"net/ipv4/conf/{self.bridge}/send_redirects", "0")
+            set_sysctl("net/ipv4/ip_forward", "1")
+            set_sysctl(f"net/ipv4/conf/{self.bridge}/send_redirects", "0")
         if 6 in families:
-            _set_sysctl("net/ipv6/conf/all/forwarding", "1")
+            set_sysctl("net/ipv6/conf/all/forwarding", "1")
         firewall.open_bridge(self.bridge, [str(pool.network) for pool in pools], self._cluster_cidrs)
 
     def _adopt(self, kernel: Netlink, pools: list[AddressPool]) -> None:
@@ -238,7 +238,7 @@ class PodNetwork:
             with Netlink() as kernel:
                 kernel.delete_link(cable)
                 kernel.add_veth(
-                    cable, "eth0", inside, master=self._bridge_index, mtu=self._mtu, peer_mac=_mac(addresses[0])
+                    cable, "eth0", inside, master=self._bridge_index, mtu=self._mtu, peer_mac=mac_of(addresses[0])
                 )
                 index = kernel.index(cable)
                 kernel.set_link(index, alias=f"{_ALIAS} {sandbox_id} {','.join(addresses)}")
@@ -298,7 +298,7 @@ def _whole(address: str) -> int:
     return 128 if ":" in address else 32
 
 
-def _mac(address: str) -> bytes:
+def mac_of(address: str) -> bytes:
     """A locally administered MAC that follows from the address."""
     if ":" in address:
         return b"\x0a\x58" + hashlib.sha1(address.encode(), usedforsecurity=False).digest()[:4]
@@ -309,7 +309,7 @@ def _set_up_inside(addresses: Sequence[str], gateways: Sequence[str]) -> None:
     """In the pod's namespace: loopback, the address, and everything else by the bridge."""
     # Neighbours are told to come by the bridge; its hints that they are nearer must not change that.
     for name in ("all", "eth0"):
-        _set_sysctl(f"net/ipv4/conf/{name}/accept_redirects", "0")
+        set_sysctl(f"net/ipv4/conf/{name}/accept_redirects", "0")
     with Netlink() as kernel:
         kernel.set_link(kernel.index("lo"), up=True)
         index = kernel.index("eth0")
@@ -322,7 +322,7 @@ def _set_up_inside(addresses: Sequence[str], gateways: Sequence[str]) -> None:
                 kernel.add_route("::" if ":" in gateway else "0.0.0.0", 0, index=index, via=gateway)
 
 
-def _set_sysctl(name: str, value: str) -> None:
+def set_sysctl(name: str, value: str) -> None:
     """Write under /proc/sys unless it says so already: inside some containers it is read-only, and right."""
     path = Path("/proc/sys") / name
     try:
@@ -332,7 +332,7 @@ def _set_sysctl(name: str, value: str) -> None:
         log.warning("cannot set %s to %s: %s", name.replace("/", "."), value, error)
 
 
-def _outside_mtu(kernel: Netlink) -> int:
+def outside_mtu(kernel: Netlink) -> int:
     """The MTU of the interface that leads to the world: pods that use a larger one lose packets on the way."""
     defaults = {route.interface for route in kernel.routes() if route.prefix == 0 and route.interface}
     mtus = [link.mtu for link in kernel.links() if link.number in defaults]

@@ -25,7 +25,11 @@ LOG_PATH = "io.cybernetes.log"
 LOG_DIRECTORY = "io.cybernetes.logs"
 PORTS = "io.cybernetes.ports"
 SHARES_PID = "io.cybernetes.shares-pid"
+HOST_NETWORK = "io.cybernetes.host-network"
 STOP_SIGNAL = "io.cybernetes.stop-signal"
+
+#: Where the pause program of a host-network pod finds its node's namespace.
+NODE_NAMESPACE = "/node"
 
 LOG_CONFIG = {"type": "json-file", "config": {"max-size": "10m", "max-file": "5"}}
 PROPAGATION = {"None": "rprivate", "HostToContainer": "rslave", "Bidirectional": "rshared"}
@@ -50,14 +54,23 @@ def sandbox_labels(config: SandboxConfig, node: str) -> dict[str, str]:
         ATTEMPT: str(config.attempt),
         LOG_DIRECTORY: str(config.log_directory),
         SHARES_PID: str(config.shares_pid_namespace),
+        HOST_NETWORK: str(config.host_network),
         PORTS: orjson.dumps([astuple(mapping) for mapping in config.port_mappings]).decode(),
     }
 
 
-def sandbox_host(config: SandboxConfig, cgroup_parent: str, oom_score_lowest: int) -> dict[str, Any]:
-    """The pause container's host configuration: it holds the namespaces, our own network fills them."""
+def sandbox_host(
+    config: SandboxConfig, cgroup_parent: str, oom_score_lowest: int, node_namespace: Path | None = None
+) -> dict[str, Any]:
+    """The pause container's host configuration: it holds the namespaces, our own network fills them.
+
+    The engine knows the host's network and none; to that of a node in ``node_namespace`` the pause program moves.
+    """
+    moves = config.host_network and node_namespace is not None
     return {
-        "network_mode": "host" if config.host_network else "none",
+        "network_mode": "host" if config.host_network and not moves else "none",
+        "cap_add": ["CAP_SYS_ADMIN"] if moves else None,
+        "mounts": [_mount(Mount(node_namespace, NODE_NAMESPACE, read_only=True))] if moves and node_namespace else [],
         "ipc_mode": "host" if config.host_ipc else "shareable",
         "pid_mode": "host" if config.host_pid else None,
         "cgroup_parent": cgroup_parent,

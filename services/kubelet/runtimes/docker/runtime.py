@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import orjson
 
 from cybernetes.core.clock import Clock
 from cybernetes.core.kubelet.observed import ContainerState, ContainerStatus, SandboxStatus
+from cybernetes.services.common.netns import is_same_namespace
 from cybernetes.services.kubelet.cgroups import Cgroups, lowest_oom_score
 from cybernetes.services.kubelet.network import NetworkFailure, PodNetwork
 from cybernetes.services.kubelet.portforward import SocketStream, connect_in_pod
@@ -47,12 +49,25 @@ from cybernetes.services.kubelet.runtimes.interface import (
 
 log = logging.getLogger(__name__)
 
+#: The pause program moves in its first millisecond.
+MOVE_TIMEOUT_S = 10.0
+
 
 class DockerRuntime:
-    """``node`` tells the containers of several nodes on one engine apart."""
+    """``node`` tells the containers of several nodes on one engine apart. A node that is not the host itself has its
+    network in ``node_namespace``."""
 
-    def __init__(self, node: str, cgroup_parent: str, network: PodNetwork, clock: Clock, engine: Engine) -> None:
+    def __init__(
+        self,
+        node: str,
+        cgroup_parent: str,
+        network: PodNetwork,
+        clock: Clock,
+        engine: Engine,
+        node_namespace: Path | None = None,
+    ) -> None:
         self._node = node
+        self._node_namespace = node_namespace
         self._engine = engine
         self._network = network
         self._clock = clock
@@ -110,7 +125,7 @@ class DockerRuntime:
         """After a restart: open the host ports of the pods that run, take cables down whose sandbox is gone."""
         known = set()
         for sandbox in await self._find("sandbox"):
-            if not sandbox["State"]["Running"] or sandbox["HostConfig"]["NetworkMode"] == "host":
+            if not sandbox["State"]["Running"] or sandbox["Config"]["Labels"][configs.HOST_NETWORK] == "True":
                 continue
             known.add(sandbox["Id"])
             mappings = [PortMapping(*mapping) for mapping in orjson.loads(sandbox["Config"]["Labels"][configs.PORTS])]
@@ -199,11 +214,13 @@ class DockerRuntime:
                 cpu_request_milli=config.cpu_request_milli,
                 memory_limit=config.memory_limit,
             )
+        moves = config.host_network and self._node_namespace is not None
         sandbox_id = await self._create(
             configs.sandbox_name(config),
             self._pause_image,
-            configs.sandbox_host(config, self._pod_cgroup(config.uid), self._oom_score_lowest),
-            hostname=None if config.host_network else config.hostname,
+            configs.sandbox_host(config, self._pod_cgroup(config.uid), self._oom_score_lowest, self._node_namespace),
+            command=[configs.NODE_NAMESPACE] if moves else None,
+            hostname=os.uname().nodename if config.host_network else config.hostname,
             labels=configs.sandbox_labels(config, self._node),
         )
         try:
@@ -211,6 +228,8 @@ class DockerRuntime:
             if not config.host_network:
                 pid = (await self._inspect(sandbox_id))["State"]["Pid"]
                 await self._network.attach(sandbox_id, f"/proc/{pid}/ns/net", config.port_mappings)
+            elif self._node_namespace is not None:
+                await self._moved(sandbox_id, self._node_namespace)
         except BaseException as error:
             await self._network.detach(sandbox_id)
             with contextlib.suppress(RuntimeFailure):  # the first error is the one to tell; cleanup finds the rest
@@ -220,6 +239,18 @@ class DockerRuntime:
                 raise RuntimeFailure("CreatePodSandboxError", message) from error
             raise
         return sandbox_id
+
+    async def _moved(self, sandbox_id: str, namespace: Path) -> None:
+        """Until the pause program has moved there: whoever joins it earlier would be left behind."""
+        async with asyncio.timeout(MOVE_TIMEOUT_S):
+            while True:
+                state = (await self._inspect(sandbox_id))["State"]
+                if not state["Running"]:
+                    message = f"the sandbox did not get into the node's network (exit code {state['ExitCode']})"
+                    raise RuntimeFailure("CreatePodSandboxError", message)
+                if is_same_namespace(f"/proc/{state['Pid']}/ns/net", namespace):
+                    return
+                await asyncio.sleep(0.002)
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
         try:

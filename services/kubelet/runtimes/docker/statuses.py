@@ -44,7 +44,7 @@ def sandbox_status(found: dict[str, Any], addresses: Sequence[str]) -> SandboxSt
         is_ready=bool(found["State"]["Running"]),
         created_at=seconds(found["Created"]),
         addresses=tuple(addresses),
-        host_network=found["HostConfig"]["NetworkMode"] == "host",
+        host_network=labels[configs.HOST_NETWORK] == "True",
     )
 
 
