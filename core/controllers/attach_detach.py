@@ -12,6 +12,7 @@ The driver's attacher does the work and writes the outcome in the VolumeAttachme
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -36,6 +37,7 @@ CSI_DRIVERS = Gvr("storage.k8s.io", "v1", "csidrivers")
 #: How long a node may take to say that it does not use a volume any more.
 UNMOUNT_MAX_S = 360.0
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+_OUR_NAME = re.compile("csi-[0-9a-f]{64}")
 _ONE_NODE = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
 
 
@@ -43,6 +45,14 @@ def attachment_name(volume: Object, node: str) -> str:
     csi = volume["spec"]["csi"]
     text = f"{csi.get('volumeHandle', '')}{csi.get('driver', '')}{node}"
     return f"csi-{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _is_ours(attachment: Object, volume: Object | None, node: str) -> bool:
+    """Whether this controller made it. Attachments under other names are somebody else's, and never deleted."""
+    name = str(attachment["metadata"]["name"])
+    if volume is None or not volume["spec"].get("csi"):
+        return _OUR_NAME.fullmatch(name) is not None
+    return name == attachment_name(volume, node)
 
 
 def unique_name(volume: Object) -> str:
@@ -119,7 +129,7 @@ class AttachDetach:
             self._unneeded.pop(key, None)
             if mine is None and volume is not None and node is not None and _is_attachable(volume, view):
                 yield from _attach(volume, node_name, here, users, attachments)
-        elif mine is not None and not is_deleting(mine):
+        elif mine is not None and not is_deleting(mine) and _is_ours(mine, volume, node_name):
             yield from self._detach(key, mine, volume, node, now)
         else:
             self._unneeded.pop(key, None)

@@ -174,3 +174,13 @@ def test_every_crash_converges(fatal):
     world.pass_time(1000)
     assert attached(world) == ["n2"]
     assert not world.read(NODES, "n1", "")["status"].get("volumesAttached")
+
+
+@pytest.mark.parametrize("has_volume", [True, False])
+def test_attachments_of_others_are_left_alone(world, has_volume):
+    if has_volume:
+        ready(world)
+    spec = {"attacher": "other", "nodeName": "n1", "source": {"persistentVolumeName": "v"}}
+    world.create(VOLUME_ATTACHMENTS, {"metadata": {"name": "by-hand"}, "spec": spec})
+    world.settle()
+    assert [one["metadata"]["name"] for one in world.all(VOLUME_ATTACHMENTS)] == ["by-hand"]
