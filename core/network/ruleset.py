@@ -30,6 +30,8 @@ from cybernetes.core.network.table import Binding, Changes, Frontend, Target
 CHAINS_AT_FIRST = 32
 #: The bit of connection marks that means: the client's address stays.
 KEPT = "0x20000000"
+#: The bit that means: this table translated the connection. Others (Docker) translate too, and theirs are left alone.
+OURS = "0x10000000"
 #: Clients that a backend of a Service with affinity is remembered for.
 CLIENTS_MAX = 65535
 _PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
@@ -39,10 +41,14 @@ class Ruleset:
     """Follows ``Changes`` and says what to load. Pure: the caller hands the text to ``nft -f``, one transaction each.
 
     ``service_cidrs``: addresses where only Services are. ``cluster_cidrs``: where pods are; clients there are inside.
+    With ``only_pods`` nobody else's packets are translated and none are refused: another data path serves the rest.
     """
 
-    def __init__(self, table: str, *, service_cidrs: Sequence[str], cluster_cidrs: Sequence[str]) -> None:
+    def __init__(
+        self, table: str, *, service_cidrs: Sequence[str], cluster_cidrs: Sequence[str], only_pods: bool = False
+    ) -> None:
         self.table = table
+        self._only_pods = only_pods
         self._service_cidrs = tuple(service_cidrs)
         self._cluster_cidrs = tuple(cluster_cidrs)
         self._targets: dict[str, Target] = {}
@@ -73,6 +79,7 @@ class Ruleset:
         place = f"meta l4proto . {ip} daddr . th dport"
         chains = "".join(_chains(ip, count) for count in range(1, self._chains + 1))
         outside = f"{ip} saddr != {cluster} " if cluster else ""
+        inside = f"{ip} saddr {cluster} " if self._only_pods and cluster else ""
         return f"""\
 add table {ip} {self.table}
 delete table {ip} {self.table}
@@ -112,15 +119,11 @@ table {ip} {self.table} {{
 	}}
 	chain prerouting {{
 		type nat hook prerouting priority -100; policy accept;
-		jump forward_services
-	}}
-	chain output {{
-		type nat hook output priority -100; policy accept;
-		jump forward_services
+		{inside}jump forward_services
 	}}
 	chain postrouting {{
 		type nat hook postrouting priority 100; policy accept;
-		ct status dnat jump leave
+		ct mark & {OURS} != 0 jump leave
 	}}
 	chain leave {{
 		{ip} saddr . {ip} daddr @hairpin masquerade
@@ -128,21 +131,7 @@ table {ip} {self.table} {{
 		ct mark & {KEPT} != 0 return
 		{outside}masquerade
 	}}
-	chain refuse {{
-		meta l4proto tcp reject with tcp reset
-		reject
-	}}
-	chain filter_forward {{
-		type filter hook forward priority 0; policy accept;
-		{ip} daddr {services} goto refuse
-		{place} @refused goto refuse
-	}}
-	chain filter_output {{
-		type filter hook output priority 0; policy accept;
-		{ip} daddr {services} goto refuse
-		{place} @refused goto refuse
-	}}
-}}
+{"" if self._only_pods else _for_everybody(ip, services, place)}}}
 """
 
     # What follows.
@@ -301,6 +290,7 @@ table {ip} {self.table} {{
         lines += [f"add chain {where} {chain}", f"flush chain {where} {chain}"]
         if name.endswith("/Local"):
             lines.append(f"add rule {where} {chain} ct mark set ct mark or {KEPT}")
+        lines.append(f"add rule {where} {chain} ct mark set ct mark or {OURS}")
         for backend, own in zip(self._slots[name], clients, strict=True):
             lines += self._sticky_backend(where, ip, own, backend, self._targets[name])
         lines += [f"add rule {where} {chain} {ip} saddr @{own} goto to_{own}" for own in clients]
@@ -330,7 +320,7 @@ def removal(table: str) -> str:
 
 
 def _chains(ip: str, count: int) -> str:
-    to = f"dnat {ip} to numgen random mod {count} ."
+    to = f"ct mark set ct mark or {OURS}\n\t\tdnat {ip} to numgen random mod {count} ."
     any_address = f"{to} {ip} daddr . meta l4proto . th dport map @backends"
     any_port = f"{to} meta l4proto . th dport map @node_backends"
     keep = f"ct mark set ct mark or {KEPT}\n\t\t"
@@ -341,6 +331,30 @@ def _chains(ip: str, count: int) -> str:
         f"keep_port_{count}": keep + any_port,
     }
     return "".join(f"\tchain {name} {{\n\t\t{rules}\n\t}}\n" for name, rules in chains.items())
+
+
+def _for_everybody(ip: str, services: str, place: str) -> str:
+    """The node's own clients, and what becomes of packets to services that nothing has translated."""
+    return f"""\
+	chain output {{
+		type nat hook output priority -100; policy accept;
+		jump forward_services
+	}}
+	chain refuse {{
+		meta l4proto tcp reject with tcp reset
+		reject
+	}}
+	chain filter_forward {{
+		type filter hook forward priority 0; policy accept;
+		{ip} daddr {services} goto refuse
+		{place} @refused goto refuse
+	}}
+	chain filter_output {{
+		type filter hook output priority 0; policy accept;
+		{ip} daddr {services} goto refuse
+		{place} @refused goto refuse
+	}}
+"""
 
 
 def _ip(family: int) -> str:

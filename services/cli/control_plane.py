@@ -28,7 +28,7 @@ from cybernetes.services.cli import roles
 from cybernetes.services.cli.addresses import host_addresses, node_addresses, node_names
 from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
 from cybernetes.services.cli.pki import Pki, server_context
-from cybernetes.services.cli.roles import DNS_USER
+from cybernetes.services.cli.roles import DNS_USER, POLICY_USER
 from cybernetes.services.common import kubeconfig
 from cybernetes.services.common.directclient import DirectClient
 from cybernetes.services.common.relay import Relay
@@ -151,7 +151,7 @@ class ControlPlane:
             pki.node_serving(name, [*own, self.options.bind_address])
             is_away = self.options.rootless or not set(own) & set(addresses)
             server = _url(addresses[0], self.options.port) if is_away else self.url
-            pki.write_node_kubeconfigs(name, server, {"proxy": PROXY_USER, "dns": DNS_USER})
+            pki.write_node_kubeconfigs(name, server, {"proxy": PROXY_USER, "dns": DNS_USER, "policies": POLICY_USER})
 
     def _kubelet_context(self, pki: Pki) -> ssl.SSLContext:
         """How kubelets are called: they know our certificate, we know their authority."""

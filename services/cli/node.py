@@ -1,4 +1,4 @@
-"""One node in one process: kubelet, service proxy and DNS, each with a client of its own, over HTTPS.
+"""One node in one process: kubelet, service proxy, NetworkPolicies and DNS, each with a client of its own, over HTTPS.
 
 Of several nodes the first is the machine itself, the others enter network namespaces before anything else
 (services/kubelet/interconnect.py).
@@ -38,7 +38,7 @@ from cybernetes.services.kubelet.interconnect import NodeNamespace, Switch
 from cybernetes.services.kubelet.network import NetworkFailure, PodNetwork
 from cybernetes.services.kubelet.runtimes.interface import Runtime, RuntimeFailure
 from cybernetes.services.kubelet.volumes.mounts import mounts_below, unmount
-from cybernetes.services.proxy import nftables
+from cybernetes.services.proxy import nftables, policies
 
 KUBELET_PORT = 10250
 
@@ -156,6 +156,7 @@ class Node:
         informers.start()
 
     async def _start_proxy(self, process: Process, informers: InformerFactory) -> None:
+        from cybernetes.services.proxy.policies import PolicyEnforcer
         from cybernetes.services.proxy.proxy import ServiceProxy
 
         proxy = ServiceProxy(
@@ -169,6 +170,14 @@ class Node:
         )
         await process.start(proxy)
         process.component_ready("proxy", f"{self.options.proxy_mode}, services in {self.options.service_cidr}")
+        enforcer = PolicyEnforcer(
+            self.informers(self.client("policies.kubeconfig", "network-policies", process), process),
+            node_name=self.name,
+            interface=self.proxy_interface,
+            on_isolation=proxy.isolate,
+            on_failure=process.failed,
+        )
+        await process.start(enforcer)
 
     async def _start_kubelet(self, process: Process) -> None:
         from cybernetes.services.kubelet.kubelet import Kubelet
@@ -228,6 +237,7 @@ class Node:
         finally:
             await runtime.stop()
             await self.network.remove()
+            await asyncio.to_thread(policies.take_down, self.proxy_interface)
             await asyncio.to_thread(nftables.take_down, self.proxy_interface)
             Cgroups(self.cgroup_parent).destroy()
             for point in mounts_below(self.folder.resolve()):

@@ -1,6 +1,7 @@
-"""What the cluster's DNS may do: the one role that upstream's default policy does not have.
+"""What the cluster's DNS may do, and who enforces NetworkPolicies: the roles that upstream's default policy lacks.
 
-Upstream's DNS is an add-on that brings its own role; ours is a part, so the control plane brings it.
+Upstream's DNS and network plugins are add-ons that bring their own roles; ours are parts, so the control plane brings
+them.
 """
 
 from __future__ import annotations
@@ -13,21 +14,37 @@ from cybernetes.core.objects import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_B
 
 #: The user of the DNS server's client certificate.
 DNS_USER = "system:cybernetes:dns"
-NAME = "system:cybernetes:dns"
+#: The user of the client certificate by which a node learns about policies and the pods that they are about.
+POLICY_USER = "system:cybernetes:network-policies"
 NAMESPACE = "kube-system"
 
 _READS = ["get", "list", "watch"]
 _WRITES = ["get", "create", "update", "patch", "delete"]
 
 
-def _metadata(namespace: str = "") -> Object:
-    metadata: Object = {"name": NAME, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}
+def _metadata(name: str, namespace: str = "") -> Object:
+    metadata: Object = {"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}
     return metadata | ({"namespace": namespace} if namespace else {})
 
 
-def _objects() -> list[tuple[Gvr, Object]]:
+def _role(user: str, rules: list[dict[str, Any]], namespace: str = "") -> list[tuple[Gvr, Object]]:
+    """A role that has the name of its only user, and the binding; of the whole cluster without ``namespace``."""
     group, version = CLUSTER_ROLES.group, CLUSTER_ROLES.api_version
-    subjects = [{"kind": "User", "apiGroup": group, "name": DNS_USER}]
+    kind = "Role" if namespace else "ClusterRole"
+    role = {"apiVersion": version, "kind": kind, "metadata": _metadata(user, namespace), "rules": rules}
+    binding = {
+        "apiVersion": version,
+        "kind": f"{kind}Binding",
+        "metadata": _metadata(user, namespace),
+        "roleRef": {"apiGroup": group, "kind": kind, "name": user},
+        "subjects": [{"kind": "User", "apiGroup": group, "name": user}],
+    }
+    if namespace:
+        return [(ROLES, role), (ROLE_BINDINGS, binding)]
+    return [(CLUSTER_ROLES, role), (CLUSTER_ROLE_BINDINGS, binding)]
+
+
+def _objects() -> list[tuple[Gvr, Object]]:
     reads: list[dict[str, Any]] = [
         {"apiGroups": [""], "resources": ["services", "namespaces", "pods", "endpoints", "nodes"], "verbs": _READS},
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READS},
@@ -36,22 +53,11 @@ def _objects() -> list[tuple[Gvr, Object]]:
         {"apiGroups": [""], "resources": ["services"], "verbs": _WRITES},
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _WRITES},
     ]
-
-    def binding(kind: str, role: str, namespace: str = "") -> Object:
-        return {
-            "apiVersion": version,
-            "kind": kind,
-            "metadata": _metadata(namespace),
-            "roleRef": {"apiGroup": group, "kind": role, "name": NAME},
-            "subjects": subjects,
-        }
-
-    return [
-        (CLUSTER_ROLES, {"apiVersion": version, "kind": "ClusterRole", "metadata": _metadata(), "rules": reads}),
-        (CLUSTER_ROLE_BINDINGS, binding("ClusterRoleBinding", "ClusterRole")),
-        (ROLES, {"apiVersion": version, "kind": "Role", "metadata": _metadata(NAMESPACE), "rules": writes}),
-        (ROLE_BINDINGS, binding("RoleBinding", "Role", NAMESPACE)),
+    policies: list[dict[str, Any]] = [
+        {"apiGroups": [""], "resources": ["namespaces", "pods"], "verbs": _READS},
+        {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": _READS},
     ]
+    return [*_role(DNS_USER, reads), *_role(DNS_USER, writes, NAMESPACE), *_role(POLICY_USER, policies)]
 
 
 async def ensure(client: Client) -> None:

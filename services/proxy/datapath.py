@@ -25,6 +25,13 @@ class DataPath(Protocol):
         """Make the data path what the table says. Cost is that of the changes, not of the table."""
         ...
 
+    def isolate(self, everything: Changes | None) -> None:
+        """There are NetworkPolicies: what pods send to Services must meet them between the real pods.
+
+        ``everything`` is the table as it has been applied; None once there are no policies any more.
+        """
+        ...
+
     def retry(self) -> None: ...
 
     def counters(self) -> Iterable[tuple[Target, Counters]]:

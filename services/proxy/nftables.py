@@ -11,9 +11,7 @@ packet ever goes, as each is translated or refused before.
 from __future__ import annotations
 
 import logging
-import shutil
 import socket
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_network
 
@@ -22,49 +20,28 @@ from cybernetes.core.network.ruleset import Ruleset, removal
 from cybernetes.core.network.table import Changes, Frontend, Target
 from cybernetes.ext.forward import Counters
 from cybernetes.services.common.netlink import Netlink
-from cybernetes.services.proxy import conntrack
+from cybernetes.services.proxy import conntrack, nft
 from cybernetes.services.proxy.datapath import DataPath
 from cybernetes.services.proxy.namespace import refuse_taken
 
 log = logging.getLogger(__name__)
 
-_TIMEOUT_S = 60.0
 _MAC = bytes.fromhex("0a5800000060")
 
 
-class NftFailure(OSError):
-    """nft is missing, or refused a transaction; the message says why."""
-
-
-class NftablesDataPath:
-    """``interface`` names the interface that the service CIDR leads to, and with it the table."""
+class KernelServices:
+    """The ruleset in the kernel, kept in step. One table of its own; ``only_pods`` as in Ruleset."""
 
     def __init__(
-        self, service_cidrs: Sequence[str], cluster_cidrs: Sequence[str], *, interface: str = "cyb-proxy"
+        self, table: str, service_cidrs: Sequence[str], cluster_cidrs: Sequence[str], *, only_pods: bool = False
     ) -> None:
-        self._ruleset = Ruleset(_table(interface), service_cidrs=service_cidrs, cluster_cidrs=cluster_cidrs)
-        self._networks = [ip_network(cidr) for cidr in service_cidrs]
-        self._interface = interface
+        self._ruleset = Ruleset(table, service_cidrs=service_cidrs, cluster_cidrs=cluster_cidrs, only_pods=only_pods)
+        self._table = table
         self._datagram_backends: dict[str, tuple[Backend, ...]] = {}
-        self._failed: dict[Frontend, str] = {}
         self._is_first = True
 
-    @property
-    def failed(self) -> Mapping[Frontend, str]:
-        return self._failed
-
-    def open(self) -> None:
-        if shutil.which("nft") is None:
-            raise NftFailure("nft is not installed: apt-get install nftables, or use --proxy-mode userspace")
-        with Netlink() as kernel:
-            if kernel.link(self._interface) is None:
-                refuse_taken(kernel, self._networks)
-                kernel.add_bridge(self._interface, mac=_MAC)
-            index = kernel.index(self._interface)
-            for network in self._networks:
-                kernel.add_route(str(network.network_address), network.prefixlen, index=index)
-
     def apply(self, changes: Changes) -> None:
+        """The first time everything that was there is replaced. Raises NftFailure."""
         text = self._ruleset.follow(changes)
         if self._is_first:
             text = self._ruleset.whole()
@@ -73,23 +50,17 @@ class NftablesDataPath:
         self._is_first = False
         self._end_datagram_flows(changes)
 
-    def retry(self) -> None:
-        """Nothing fails here for a frontend alone."""
-
-    def counters(self) -> Iterable[tuple[Target, Counters]]:
-        return ()
-
-    def close(self) -> None:
-        take_down(self._interface)
+    def remove(self) -> None:
+        nft.load(removal(self._table))
 
     def _load(self, text: str) -> None:
-        problem = _nft(text)
+        problem = nft.load(text)
         if problem and not self._is_first:
             # Somebody may have changed the table: it is ours alone, so it is made anew.
             log.warning("nft refused a change, loading everything: %s", problem)
-            problem = _nft(self._ruleset.whole())
+            problem = nft.load(self._ruleset.whole())
         if problem:
-            raise NftFailure(f"nft: {problem}")
+            raise nft.NftFailure(f"nft: {problem}")
 
     def _end_datagram_flows(self, changes: Changes) -> None:
         """UDP clients of a backend that has gone must not go on sending there."""
@@ -108,29 +79,54 @@ class NftablesDataPath:
                 conntrack.end_flows(family, socket.IPPROTO_UDP, backends)
 
 
+class NftablesDataPath:
+    """``interface`` names the interface that the service CIDR leads to, and with it the table."""
+
+    def __init__(
+        self, service_cidrs: Sequence[str], cluster_cidrs: Sequence[str], *, interface: str = "cyb-proxy"
+    ) -> None:
+        self._kernel = KernelServices(nft.table_of(interface), service_cidrs, cluster_cidrs)
+        self._networks = [ip_network(cidr) for cidr in service_cidrs]
+        self._interface = interface
+        self._failed: dict[Frontend, str] = {}
+
+    @property
+    def failed(self) -> Mapping[Frontend, str]:
+        return self._failed
+
+    def open(self) -> None:
+        if not nft.is_installed():
+            raise nft.NftFailure("nft is not installed: apt-get install nftables, or use --proxy-mode userspace")
+        with Netlink() as kernel:
+            if kernel.link(self._interface) is None:
+                refuse_taken(kernel, self._networks)
+                kernel.add_bridge(self._interface, mac=_MAC)
+            index = kernel.index(self._interface)
+            for network in self._networks:
+                kernel.add_route(str(network.network_address), network.prefixlen, index=index)
+
+    def apply(self, changes: Changes) -> None:
+        self._kernel.apply(changes)
+
+    def isolate(self, everything: Changes | None) -> None:
+        """Policies see the real pods here anyway."""
+
+    def retry(self) -> None:
+        """Nothing fails here for a frontend alone."""
+
+    def counters(self) -> Iterable[tuple[Target, Counters]]:
+        return ()
+
+    def close(self) -> None:
+        take_down(self._interface)
+
+
 def take_down(interface: str) -> None:
     """Remove what a data path with this interface has left, also one of a process that was killed. Safe to repeat."""
+    if nft.is_installed():
+        nft.load(removal(nft.table_of(interface)))
     with Netlink() as kernel:
-        if kernel.link(interface) is None:
-            return
-        if shutil.which("nft") is not None:
-            _nft(removal(_table(interface)))
         kernel.delete_link(interface)
-
-
-def _table(interface: str) -> str:
-    return "cybernetes_" + "".join(letter if letter.isalnum() else "_" for letter in interface)
-
-
-def _nft(text: str) -> str:
-    """Load one transaction. Returns what nft said was wrong, empty for nothing."""
-    try:
-        done = subprocess.run(
-            ["nft", "-f", "-"], input=text, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    return "" if done.returncode == 0 else done.stderr.strip()[:500] or f"exit code {done.returncode}"
 
 
 def _conforms(path: NftablesDataPath) -> DataPath:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from cybernetes.core.client.factory import InformerFactory
 from cybernetes.core.client.informer import Handler, Informer
-from cybernetes.core.network.table import ForwardingTable, Target
+from cybernetes.core.network.table import Changes, ForwardingTable, Target
 from cybernetes.core.objects import ENDPOINT_SLICES, SERVICES, Object, key_of
 from cybernetes.ext.forward import Counters
 from cybernetes.services.common.component import Component, Tasks
@@ -63,6 +63,7 @@ class ServiceProxy:
         elif mode == "userspace":
             self._path = UserspaceDataPath(
                 service_cidrs,
+                cluster_cidrs,
                 interface=interface,
                 mtu=mtu,
                 node_port_addresses=node_port_addresses,
@@ -74,6 +75,7 @@ class ServiceProxy:
         self._handlers: list[tuple[Informer, Handler]] = []
         self._changed = asyncio.Event()
         self._is_applied = False
+        self._lock = asyncio.Lock()  # one at a time may change the data path
 
     async def start(self) -> None:
         """Raises CidrInUse, and OSError when the kernel does not let us (no CAP_NET_ADMIN)."""
@@ -123,11 +125,18 @@ class ServiceProxy:
             await self._apply()
 
     async def _apply(self) -> None:
-        self._changed.clear()
-        changes = self.table.changes()
-        if changes or not self._is_applied:
-            self._is_applied = True
-            await in_thread(self._path.apply, changes)
+        async with self._lock:
+            self._changed.clear()
+            changes = self.table.changes()
+            if changes or not self._is_applied:
+                self._is_applied = True
+                await in_thread(self._path.apply, changes)
+
+    async def isolate(self, on: bool) -> None:
+        """Whether there are NetworkPolicies: connections of pods then meet them between the real pods."""
+        async with self._lock:
+            everything = Changes(dict(self.table.targets), dict(self.table.frontends)) if on else None
+            await in_thread(self._path.isolate, everything)
 
     def counters(self) -> Iterable[tuple[Target, Counters]]:
         """Per target: connections, bytes, failures."""

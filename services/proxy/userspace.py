@@ -4,6 +4,10 @@ A frontend listens only while its target has a backend, so that a service withou
 refuses, TCP with a reset and UDP with port unreachable. Cluster IPs and other service addresses are bound in the
 proxy's namespace, node ports and addresses that the host itself has, on the host. What cannot be bound (a port that a
 process of the host has taken) is reported, kept, and tried again with ``retry``.
+
+While there are NetworkPolicies, the kernel translates what pods send to Services (services/proxy/nftables.py): here a
+client is accepted before a backend has been asked, which a policy must be able to refuse. Everybody else is served as
+before, and so are connections that are open already.
 """
 
 from __future__ import annotations
@@ -13,8 +17,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from cybernetes.core.network.table import Binding, Changes, Frontend, Target
 from cybernetes.ext.forward import Counters, Forwarder
+from cybernetes.services.proxy import nft
 from cybernetes.services.proxy.datapath import DataPath
 from cybernetes.services.proxy.namespace import ServiceNamespace, local_addresses
+from cybernetes.services.proxy.nftables import KernelServices
 from cybernetes.services.proxy.sockets import Place, open_all, raise_descriptor_limit
 
 log = logging.getLogger(__name__)
@@ -29,6 +35,7 @@ class UserspaceDataPath:
     def __init__(
         self,
         service_cidrs: Sequence[str],
+        cluster_cidrs: Sequence[str] = (),
         *,
         interface: str = "cyb-proxy",
         mtu: int = 1500,
@@ -36,6 +43,8 @@ class UserspaceDataPath:
         threads: int = 0,
     ) -> None:
         self._namespace = ServiceNamespace(service_cidrs, interface=interface, mtu=mtu)
+        self._cidrs = tuple(service_cidrs), tuple(cluster_cidrs)
+        self._kernel: KernelServices | None = None  # while pods are isolated
         self._threads = threads
         self._made: Forwarder | None = None
         self._node_port_addresses = tuple(node_port_addresses)
@@ -62,6 +71,7 @@ class UserspaceDataPath:
         return self._made
 
     def close(self) -> None:
+        self.isolate(None)
         if self._made is not None:
             self._made.close()
         self._namespace.close()
@@ -85,6 +95,18 @@ class UserspaceDataPath:
         for name in changes.removed_targets:
             del self._targets[name]
             self._forwarder.remove_target(name)
+        if self._kernel is not None:
+            self._kernel.apply(changes)
+
+    def isolate(self, everything: Changes | None) -> None:
+        if everything is None:
+            if self._kernel is not None:
+                self._kernel.remove()
+                self._kernel = None
+        elif self._kernel is None:
+            kernel = KernelServices(nft.table_of(self._namespace.interface), *self._cidrs, only_pods=True)
+            kernel.apply(everything)
+            self._kernel = kernel
 
     def retry(self) -> None:
         self._settle(dict.fromkeys(list(self._failed)))

@@ -7,11 +7,11 @@ import os
 import shutil
 import socket
 import subprocess
-import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from netpods import Pod, ask
 
 from cybernetes.core.network.table import ForwardingTable
 from cybernetes.services.common import netns
@@ -46,55 +46,6 @@ def endpoint_slice(of: str, addresses: list[str], protocol: str = "TCP") -> dict
         "ports": [{"name": "http", "port": 8080, "protocol": protocol}],
         "endpoints": [{"addresses": [address], "nodeName": "n1"} for address in addresses],
     }
-
-
-class Pod:
-    """Says its address and its client's, by TCP and UDP at port 8080."""
-
-    def __init__(self) -> None:
-        self.descriptor = netns.create_namespace()
-        self.address = ""
-
-    def start(self, address: str) -> None:
-        self.address = address
-        self.tcp, self.udp = netns.run_in(self.descriptor, self.open)
-        threading.Thread(target=self.accept, daemon=True).start()
-        threading.Thread(target=self.answer, daemon=True).start()
-
-    def open(self) -> tuple[socket.socket, socket.socket]:
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        udp.bind(("0.0.0.0", 8080))
-        return socket.create_server(("0.0.0.0", 8080), backlog=64), udp
-
-    def accept(self) -> None:
-        while True:
-            try:
-                client, peer = self.tcp.accept()
-            except OSError:
-                return
-            client.sendall(f"{self.address} {peer[0]}".encode())
-            client.close()
-
-    def answer(self) -> None:
-        while True:
-            _, client = self.udp.recvfrom(1000)
-            if client is None:
-                return
-            self.udp.sendto(f"{self.address} {client[0]}".encode(), client)
-
-    def close(self) -> None:
-        for opened in (self.tcp, self.udp):
-            try:
-                opened.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            opened.close()
-        os.close(self.descriptor)
-
-
-def ask(host: str, port: int = 80) -> list[str]:
-    with socket.create_connection((host, port), timeout=5) as client:
-        return client.recv(100).decode().split()
 
 
 class Node:
