@@ -32,7 +32,8 @@ class Attributes:
 
     ``resource`` is the one that was addressed; for a subresource ``obj`` may be of another kind (a Binding for
     pods/binding). ``name`` is empty until a generated name is made. Plugins add ``warnings``, which the client gets
-    with a write that succeeds, and ``annotations``, which the audit event gets in any case.
+    with a write that succeeds, and ``annotations``, which the audit event gets in any case; ``request_annotations``
+    only where the audit policy asks for bodies of requests.
     """
 
     operation: Operation
@@ -46,6 +47,7 @@ class Attributes:
     dry_run: bool = False
     warnings: list[str] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)
+    request_annotations: dict[str, str] = field(default_factory=dict)
 
     def is_for(self, gvr: Gvr, subresource: str = "") -> bool:
         """Whether it addresses this resource (whatever the version) and subresource."""

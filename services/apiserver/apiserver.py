@@ -44,6 +44,7 @@ from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.bootstrap import bootstrap
 from cybernetes.services.apiserver.call import Call
 from cybernetes.services.apiserver.chain import Chain
+from cybernetes.services.apiserver.configured.configured import Configured
 from cybernetes.services.apiserver.custom import lifecycle
 from cybernetes.services.apiserver.custom.definitions import Definitions
 from cybernetes.services.apiserver.custom.webhook import Converter
@@ -223,6 +224,8 @@ class ApiServer:
         self._tasks = Tasks("apiserver", on_failure)
         self.webhooks = WebhookClient(self.backend)
         self.storage.views.convert = Converter(self.webhooks, random)
+        self.configured = Configured(self.storage, self.authorize, self.webhooks, random)
+        self.backend.admitting.configured = self.configured
         self.definitions = Definitions(self.storage, self.registry)
         self._lifecycle = lifecycle.Lifecycle(self.backend, self.definitions, self._tasks.spawn)
         self._expiry = Expiry(self.storage, clock, self._tasks.spawn, config.event_ttl_s)
@@ -233,6 +236,7 @@ class ApiServer:
         await self.storage.start()
         self._roles.start()
         self.definitions.start()
+        self.configured.start()
         if self.service_accounts is not None:
             TokenForgetting(self.storage, self.service_accounts).start()
         await bootstrap(self.storage, self.registry, self.clock, self.random, self.config.service_cidrs)
@@ -273,6 +277,7 @@ class ApiServer:
             await self.http.stop(self.config.stop_grace_s)
         self._roles.stop()
         self.definitions.stop()
+        self.configured.stop()
         self._nodes.stop()
         self._expiry.stop()
         await self._tasks.cancel()

@@ -171,6 +171,7 @@ class Chain:
             info.rest,
             exchange,
         )
+        exchange.warnings = call.warnings
         if resource.custom is not None:
             if resource.custom.deprecation:
                 call.warnings.append(resource.custom.deprecation)
@@ -287,6 +288,8 @@ def respond_error(exchange: Exchange, error: ApiError) -> None:
     except ApiError:
         pass  # then JSON, as upstream
     headers = b"Content-Type: %b\r\n%b" % (form.media.encode(), _NO_CACHE)
+    if exchange.warnings:
+        headers += warning.headers(exchange.warnings)
     if error.retry_after_s is not None:
         headers += b"Retry-After: %d\r\n" % error.retry_after_s
     if error.code == 401 and error.message == unauthorized().message:

@@ -35,6 +35,7 @@ class Exchange:
         "is_overdue",
         "on_close",
         "request",
+        "warnings",
     )
 
     def __init__(self, connection: Connection, request: HttpRequest) -> None:
@@ -48,6 +49,8 @@ class Exchange:
         self.finish_work = False
         #: True: its time was over before an answer began, and its task has been cancelled.
         self.is_overdue = False
+        #: What the client is warned of, whether or not its request succeeds.
+        self.warnings: list[str] | None = None
         #: Set by ``detach``: called when the peer goes away or the server stops.
         self.on_close: Callable[[], None] | None = None
 

@@ -22,7 +22,7 @@ from cybernetes.core.store.cached import Cached, Header, HeaderOf, Selection, wi
 from cybernetes.core.store.feed import Feed
 from cybernetes.core.store.interface import Conflict, Store, StoreError, Unavailable
 from cybernetes.core.store.watchcache import WatchCache
-from cybernetes.services.apiserver.custom.views import Views, has_versions
+from cybernetes.services.apiserver.custom.views import Views, has_versions, is_converted_alone
 
 #: How long a read waits for the cache to see what the store already has.
 _FRESH_TIMEOUT_S = 3.0
@@ -138,16 +138,29 @@ class Storage:
             raise service_unavailable(f"the store cannot answer: {error}") from error
 
     async def current(self, resource: Resource, namespace: str, name: str) -> Current | None:
-        """The object as of now, None when there is none."""
-        cache = await self.fresh(resource)
-        cached = cache.get(namespace, name)
+        """The object as of now, None when there is none. Raises ApiError 500 when it cannot be converted."""
+        await self.catch_up()
+        if is_converted_alone(resource):
+            return await self.converted(resource, namespace, name)
+        cached = self.cache(resource).get(namespace, name)
         if cached is None:
             return None
         if has_versions(resource):
             stored = self.views.stored(resource, namespace, name)
-            is_outdated = stored is not None and stored != await self.views.to_storage(resource, cached.value)
+            is_outdated = stored is not None and stored.value != await self.views.to_storage(resource, cached.value)
             return Current(cached.value, cached.revision, is_outdated)
         return Current(cached.value, cached.revision)
+
+    async def converted(self, resource: Resource, namespace: str, name: str) -> Current | None:
+        """One object of a resource that a webhook converts, as the caches have it. Raises ApiError 500."""
+        stored = self.views.stored(resource, namespace, name)
+        if stored is None:
+            return None
+        value = await self.views.from_storage(resource, stored.value)
+        custom = resource.custom
+        assert custom is not None
+        is_outdated = stored.object()["apiVersion"] != f"{custom.gvk.group}/{custom.storage_version}"
+        return Current(value, stored.revision, is_outdated)
 
     async def found(self, resource: Resource, error: Conflict) -> Current | None:
         """The object that stood in the way of a write, None when there is none. Raises ApiError 500."""

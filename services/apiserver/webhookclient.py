@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cybernetes.core.errors import ApiError
+from cybernetes.core.errors import ApiError, is_not_found
 from cybernetes.core.objects import Object
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.subresources.proxy import endpoint_of
@@ -42,8 +42,8 @@ class WebhookClient:
         """The answer to ``body``. Raises WebhookError."""
         import aiohttp  # takes 0.1 s, for those who have webhooks
 
-        shown, url, server_name = self._place(config)
-        shown = f'Post "{shown}?timeout={timeout_s:g}s"'
+        shown, url, server_name = self._place(config, f"?timeout={timeout_s:g}s")
+        shown = f'Post "{shown}"'
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0, limit_per_host=100, keepalive_timeout=90.0)
             self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
@@ -78,20 +78,21 @@ class WebhookClient:
         if session is not None:
             await session.close()
 
-    def _place(self, config: Mapping[str, Any]) -> tuple[str, str, str]:
+    def _place(self, config: Mapping[str, Any], query: str) -> tuple[str, str, str]:
         """(URL as it is shown, URL as it is asked, name in the certificate where that is another)."""
         service: Object | None = config.get("service")
         if service is None:
             url = config.get("url") or ""
-            return url, url, ""
+            return url + query, url, ""
         namespace, name, port = service["namespace"], service["name"], service.get("port") or 443
         path = service.get("path") or "/"
         server_name = f"{name}.{namespace}.svc"
-        shown = f"https://{server_name}:{port}{path}"
+        shown = f"https://{server_name}:{port}{path}{query}"
         try:
             host, number = endpoint_of(self._backend, namespace, name, "https", str(port))
         except ApiError as error:
-            raise WebhookError(f'Post "{shown}": {error.message}') from error
+            why = f'service "{name}" not found' if is_not_found(error) else error.message
+            raise WebhookError(f'Post "{shown}": {why}') from error
         host = f"[{host}]" if ":" in host else host
         return shown, f"https://{host}:{number}{path}", server_name
 

@@ -66,6 +66,11 @@ class _ResourceCheck(Authorizer):
     cel_type = RESOURCE_CHECK
 
 
+def authorizer_of_request(ask: Ask, question: Question) -> Authorizer:
+    """What checks a verb on the resource of ``question``: ``authorizer.requestResource``."""
+    return _ResourceCheck(ask, question)
+
+
 class Decision(Opaque):
     __slots__ = ("answer",)
     cel_type = DECISION

@@ -8,7 +8,8 @@ holds what is stored as it is, and each version that is asked for gets a view of
                                            ── to v1beta1 ──> view of v1beta1
 
 Most views are converted as the events come, in the same moment. Where a webhook converts, a task does it, in order and
-in batches, and the view is as new as what has come back; reads wait for it (``ready``).
+in batches, and the view is as new as what has come back; lists and watches wait for it (``ready``). Single objects are
+then read past the view, so that a webhook that fails is in the way of nobody who does not need it.
 
 When a definition changes all of it is made anew, and watches end: their clients go on from where they were.
 """
@@ -26,7 +27,7 @@ from cybernetes.core.api import codec
 from cybernetes.core.api.resource import Resource
 from cybernetes.core.errors import ApiError, internal
 from cybernetes.core.objects import Gvr, Object
-from cybernetes.core.store.cached import EVERYTHING, Change, HeaderOf, Stored
+from cybernetes.core.store.cached import EVERYTHING, Cached, Change, HeaderOf, Stored
 from cybernetes.core.store.dispatch import Watcher
 from cybernetes.core.store.feed import Feed
 from cybernetes.core.store.interface import Event, EventKind, Record, Store, StoreError
@@ -78,10 +79,9 @@ class Views:
         self.cache(resource)
         await self._views[resource.gvr].caught_up()
 
-    def stored(self, resource: Resource, namespace: str, name: str) -> bytes | None:
+    def stored(self, resource: Resource, namespace: str, name: str) -> Cached | None:
         """What is stored of an object of which a view was read, as it is stored."""
-        found = self._open(resource, None).get(namespace, name)
-        return found.value if found is not None else None
+        return self._open(resource, None).get(namespace, name)
 
     async def to_storage(self, resource: Resource, value: bytes) -> bytes:
         """An object of a request's version as it is stored. Raises ApiError 500."""
@@ -99,14 +99,17 @@ class Views:
 
     async def from_storage(self, resource: Resource, value: bytes) -> bytes:
         """What is stored, whatever its version, in the version of a request. Raises ApiError 500."""
+        return codec.encode(await self.convert_to(resource, orjson.loads(value)))
+
+    async def convert_to(self, resource: Resource, obj: Object) -> Object:
+        """An object of any version as one of ``resource``; may change ``obj``. Raises ApiError 500."""
         custom = resource.custom
         assert custom is not None
-        obj = orjson.loads(value)
         if obj["apiVersion"] != custom.api_version and custom.uses_webhook and self.convert is not None:
             obj = (await self.convert(resource, [obj], custom.api_version))[0]
         obj["apiVersion"] = custom.api_version
         custom.coerce(obj)
-        return codec.encode(obj)
+        return obj
 
     def forget(self, resource: Resource) -> None:
         """End the caches of a resource whose definition has changed, and their watches."""
@@ -124,6 +127,11 @@ def has_versions(resource: Resource) -> bool:
     """Whether what is stored may be of another version than what is asked for."""
     custom = resource.custom
     return custom is not None and len(custom.definition["spec"]["versions"]) > 1
+
+
+def is_converted_alone(resource: Resource) -> bool:
+    """Whether one object is best converted by itself: a webhook is asked about what is needed, and no more."""
+    return resource.custom is not None and resource.custom.uses_webhook and has_versions(resource)
 
 
 def transform_of(resource: Resource) -> Callable[[Object], bytes | None]:

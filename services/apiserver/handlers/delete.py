@@ -75,6 +75,22 @@ class Options(NamedTuple):
     revision: str = ""
     is_dry_run: bool = False
 
+    def as_object(self, is_dry_run: bool) -> Object:
+        """As webhooks are shown them."""
+        shown: Object = {"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"}
+        if self.grace_period_s is not None:
+            shown["gracePeriodSeconds"] = self.grace_period_s
+        if self.uid or self.revision:
+            named = {"uid": self.uid, "resourceVersion": self.revision}
+            shown["preconditions"] = {key: value for key, value in named.items() if value}
+        if self.orphan is not None:
+            shown["orphanDependents"] = self.orphan
+        if self.propagation:
+            shown["propagationPolicy"] = self.propagation
+        if is_dry_run:
+            shown["dryRun"] = ["All"]
+        return shown
+
 
 async def delete(backend: Backend, call: Call) -> Item | Document:
     """DELETE of one object."""
@@ -126,7 +142,7 @@ async def delete_object(backend: Backend, call: Call, options: Options) -> Item 
         check_preconditions(call, options, metadata)
         if not is_admitted:
             is_admitted = True
-            admission = backend.admitting.begin(call, home, "DELETE", None, obj)
+            admission = backend.admitting.begin(call, home, "DELETE", None, obj, options.as_object(is_dry_run))
             await admission.mutate()
             await admission.validate()
         plan = _plan(backend, home, obj, options)

@@ -49,11 +49,16 @@ async def patch_(backend: Backend, call: Call) -> Item:
             raise explain(error, stored_object(call, current)) from None
         return new
 
-    names_revision = b"resourceVersion" in call.body if call.obj is None else _names_revision(call.obj)
+    names_revision = is_conditional(call)
     # Most patches are not about managers, which are half of an object: it is patched without them.
     is_document = call.obj is None and not call.content_type.startswith(JSON_PATCH)
     leaves_managers = is_document and b"managedFields" not in call.body
     return await modify(backend, call, change)
+
+
+def is_conditional(call: Call) -> bool:
+    """Whether a patch names a resourceVersion: then it is for that state only."""
+    return b"resourceVersion" in call.body if call.obj is None else _names_revision(call.obj)
 
 
 class Patcher(NamedTuple):

@@ -28,6 +28,7 @@ from cybernetes.core.store.interface import Compacted, FutureRevision
 from cybernetes.core.store.watchcache import WatchCache
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Call, Item, Items
+from cybernetes.services.apiserver.custom.views import is_converted_alone
 from cybernetes.services.apiserver.objectmeta import parse_revision
 
 _TOKEN_VERSION = "meta.k8s.io/v1"
@@ -41,7 +42,12 @@ async def get(backend: Backend, call: Call) -> Item:
         await storage.catch_up()
     elif wanted != "0":
         await storage.wait_for(parse_revision(wanted))
-    cached = (await storage.ready(call.resource)).get(call.namespace, call.name)
+    if is_converted_alone(call.resource):
+        current = await storage.converted(call.resource, call.namespace, call.name)
+        if current is None:
+            raise not_found(*call.group_resource, call.name)
+        return Item(call.resource, value=current.value, revision=current.revision)
+    cached = storage.cache(call.resource).get(call.namespace, call.name)
     if cached is None:
         raise not_found(*call.group_resource, call.name)
     return Item(call.resource, cached=cached)

@@ -19,7 +19,7 @@ from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Call, Document, Item
 from cybernetes.services.apiserver.fieldmanagers import manager_of
 from cybernetes.services.apiserver.handlers.apply import read_config, report_repeated
-from cybernetes.services.apiserver.handlers.patch import patcher
+from cybernetes.services.apiserver.handlers.patch import is_conditional, patcher
 from cybernetes.services.apiserver.handlers.read import get
 from cybernetes.services.apiserver.handlers.update import Rules, modify, stored_object
 from cybernetes.services.apiserver.storage import Current
@@ -52,6 +52,12 @@ def scale_of(call: Call, obj: Object) -> Object:
         "spec": {"replicas": replicas} if replicas else {},
         "status": shown,
     }
+
+
+def set_replicas(call: Call, obj: Object, replicas: int) -> None:
+    """Give a workload its replicas, where its kind keeps them."""
+    custom = call.resource.custom
+    put(obj, custom.scale.spec if custom is not None and custom.scale is not None else ("spec", "replicas"), replicas)
 
 
 def _custom_scale(custom: Custom, obj: Object) -> Object:
@@ -100,7 +106,15 @@ async def patch_scale(backend: Backend, call: Call) -> Document:
         return await _apply_scale(backend, call)
     apply = patcher(call, SCALE).apply
     body.check_options(call, call.resource)
-    return await _set(backend, call, apply)
+    if is_conditional(call):
+        return await _set(backend, call, apply)
+    # The stored revision went through the patch, and is no precondition of the client.
+    return await _set(backend, call, lambda stored: _without_revision(apply(stored)))
+
+
+def _without_revision(scale: Object) -> Object:
+    objectmeta.metadata_of(scale).pop("resourceVersion", None)
+    return scale
 
 
 async def _apply_scale(backend: Backend, call: Call) -> Document:
@@ -127,7 +141,6 @@ async def _set(
     api_version = call.resource.gvr.api_version
 
     custom = call.resource.custom
-    place = custom.scale.spec if custom is not None and custom.scale is not None else ("spec", "replicas")
 
     def replicas_path(version: str) -> Path | None:
         if custom is None:
@@ -156,7 +169,7 @@ async def _set(
         if entries:
             scaled = metadata.get("managedFields") or []
             obj["metadata"]["managedFields"] = parent_entries(entries, scaled, api_version, replicas_path)
-        put(obj, place, replicas)
+        set_replicas(call, obj, replicas)
         for name in ("uid", "resourceVersion"):  # preconditions of the client
             if metadata.get(name):
                 obj["metadata"][name] = metadata[name]

@@ -10,6 +10,7 @@ from typing import Any
 
 from cybernetes.core.auth import rbac, tokens
 from cybernetes.services.apiserver.authentication import Authentication
+from cybernetes.services.apiserver.configured.connecting import admitted
 from cybernetes.services.apiserver.subresources import proxy, reviews, streams
 from cybernetes.services.apiserver.subresources.binding import bind
 from cybernetes.services.apiserver.subresources.components import get_component, list_components
@@ -29,10 +30,12 @@ def special(
     nodes: Nodes,
 ) -> Special:
     """What ``Routes`` asks first."""
-    carried = proxy.handler(nodes)
+    carried = admitted(proxy.handler(nodes))
     every_verb = dict.fromkeys(("create", "delete", "get", "patch", "update"), carried)
     stream = streams.handlers(nodes)
-    upgrades = {name: dict.fromkeys(("create", "get"), stream[name]) for name in ("exec", "attach", "portforward")}
+    upgrades = {
+        name: dict.fromkeys(("create", "get"), admitted(stream[name])) for name in ("exec", "attach", "portforward")
+    }
     authorization, authentication_group = "authorization.k8s.io", "authentication.k8s.io"
     return {
         ("*", "*", "scale"): {"get": get_scale, "update": update_scale, "patch": patch_scale},
