@@ -42,6 +42,7 @@ from cybernetes.core.store.memory import MemoryStore
 from cybernetes.core.store.remote import RemoteStore
 from cybernetes.services.apiserver.apiserver import ApiServer, Config, Listener
 from cybernetes.services.common.directclient import DirectClient
+from cybernetes.services.common.runner import settle_memory
 from cybernetes.services.scheduler.scheduler import SchedulerService
 
 IN_FLIGHT = 64
@@ -238,15 +239,15 @@ class Runner:
         count = self._count(operation)
         is_measured = bool(operation.get("collectMetrics"))
         if is_measured:
-            gc.collect()
-            gc.freeze()
+            settle_memory()
         cpu_s = _cpu_s()
         created = await self._gather(lambda _: self.client.create(PODS, clone(template), namespace), count, "pods")
         uids = [pod["metadata"]["uid"] for pod in created]
         if operation.get("skipWaitToCompletion"):
             return
-        while not all(uid in self.bound for uid in uids):
-            _progress(self.workload, "bound", sum(uid in self.bound for uid in uids), count)
+        waiting = set(uids)
+        while waiting := waiting - self.bound.keys():
+            _progress(self.workload, "bound", count - len(waiting), count)
             await asyncio.sleep(0.05)
         if is_measured:
             times = sorted(self.bound[uid] for uid in uids)
@@ -280,6 +281,8 @@ class Runner:
         gvr = KINDS[obj["kind"]]
         if gvr is PODS:
             obj = await self._pod(obj)
+        if namespace and gvr not in (NODES, NAMESPACES):
+            await self._namespace(namespace)
         created = await self.client.create(gvr, obj, "" if gvr in (NODES, NAMESPACES) else namespace or "default")
         return gvr, created["metadata"]["name"]
 

@@ -24,14 +24,17 @@ from cybernetes.core.scheduling import events
 from cybernetes.core.scheduling.cycle import Cycle
 from cybernetes.core.scheduling.diagnosis import Diagnosis
 from cybernetes.core.scheduling.events import NO_ACTION, Action, ClusterEvent, EventHint
-from cybernetes.core.scheduling.framework import Framework, PluginError
-from cybernetes.core.scheduling.interface import NominatedNode
+from cybernetes.core.scheduling.extender import Advice, Extender
+from cybernetes.core.scheduling.found import Found, PluginError
+from cybernetes.core.scheduling.framework import Framework
+from cybernetes.core.scheduling.interface import NominatedNode, Status
 from cybernetes.core.scheduling.nodeinfo import PodRecord
 from cybernetes.core.scheduling.plugins.defaultbinder import Write
 from cybernetes.core.scheduling.plugins.registry import Factory
 from cybernetes.core.scheduling.profile import Profile, ProfileError
 from cybernetes.core.scheduling.queue import QueuedPod, SchedulingQueue
 from cybernetes.core.scheduling.scheduler import Scheduler
+from cybernetes.core.scheduling.waiting import WaitingPod
 
 
 @dataclass(slots=True)
@@ -50,6 +53,12 @@ class Decision:
     #: The pod is nobody's concern any more.
     is_skipped: bool = False
     nominated: str | None = None
+    #: Nodes where the pod may go, with their scores: extenders are to be asked, then ``Engine.advised``.
+    candidates: Mapping[str, int] | None = None
+    #: Permit plugins hold the pod.
+    waiting: WaitingPod | None = None
+    #: What went wrong, when it may be a bug.
+    error: BaseException | None = None
     #: Pods of lower priority whose nomination to the same node is taken back.
     displaced: tuple[PodRecord, ...] = ()
 
@@ -63,6 +72,7 @@ class Engine:
         profiles: Sequence[Profile] = (Profile(),),
         plugins: Mapping[str, Factory] | None = None,
         write_binding: Write | None = None,
+        extenders: Sequence[Extender] = (),
         initial_backoff_s: float = 1.0,
         max_backoff_s: float = 10.0,
     ) -> None:
@@ -85,11 +95,14 @@ class Engine:
         self.queue = SchedulingQueue(
             clock,
             key=self.scheduler.framework.points["queueSort"][0].queue_key,
-            gate=lambda pod: self._framework(pod).pre_enqueue(pod),
+            gate=self._gate,
             hints=self._hints,
             initial_backoff_s=initial_backoff_s,
             max_backoff_s=max_backoff_s,
         )
+        self.extenders = [extender for extender in extenders if extender.is_consulted]
+        self.waiting = self.scheduler.handle.waiting
+        self._clock = clock
         self._hints_of: dict[tuple[str, str], list[EventHint]] = {}
 
     def resources(self) -> list[Gvr]:
@@ -105,6 +118,9 @@ class Engine:
 
     def _framework(self, pod: Object) -> Framework:
         return self.frameworks[pod["spec"].get("schedulerName") or "default-scheduler"]
+
+    def _gate(self, pod: Object) -> Status | None:
+        return self._framework(pod).pre_enqueue(pod)
 
     def _hints(self, queued: QueuedPod, plugin: str) -> Iterable[EventHint]:
         key = (queued.scheduler_name, plugin)
@@ -135,6 +151,9 @@ class Engine:
         uid = uid_of(pod)
         self.queue.remove(uid)
         self.table.nominations.discard(uid)
+        held = self.waiting.get(uid)
+        if held is not None:
+            held.reject("", "the pod is deleted")
         self._forget(uid)
 
     def observe_node(self, node: Object) -> None:
@@ -223,27 +242,101 @@ class Engine:
         shape = queued.shape or self.scheduler.shape(pod)
         cycle = self.scheduler.cycle(pod, shape)
         try:
+            if any(extender.is_interested(pod) for extender in self.extenders):
+                return self._consult(queued, framework, cycle)
             node_name, diagnosis = self._place(framework, cycle)
             if node_name:
                 return self._accept(queued, framework, cycle, node_name)
             assert diagnosis is not None
             return self._refuse(queued, framework, cycle, diagnosis)
-        except PluginError as error:
-            self.queue.refused(queued, is_error=True)
-            return Decision(queued, cycle, framework, message=str(error), is_error=True)
+        except Exception as error:  # noqa: BLE001 - one plugin's bug must not stop the queue
+            return self._failed(queued, framework, cycle, error)
+
+    def _failed(self, queued: QueuedPod, framework: Framework, cycle: Cycle, error: Exception) -> Decision:
+        """The attempt ended by a fault; the pod is tried again after a backoff."""
+        self.queue.refused(queued, is_error=True)
+        is_known = isinstance(error, PluginError)
+        message = str(error) if is_known else f"{type(error).__name__}: {error}"
+        bug = error.__cause__ if is_known else error
+        return Decision(queued, cycle, framework, message=message, is_error=True, error=bug)
+
+    def _nominated_row(self, framework: Framework, cycle: Cycle) -> int:
+        """Where the pod is nominated and fits, or -1."""
+        nominated = self.table.nominations.node_of(cycle.uid)
+        row = None if nominated is None else self.table.rows.get(nominated)
+        return row if row is not None and framework.accepts(cycle, row) else -1
 
     def _place(self, framework: Framework, cycle: Cycle) -> tuple[str, Diagnosis | None]:
-        nominated = self.table.nominations.node_of(cycle.uid)
-        if nominated is not None:
-            row = self.table.rows.get(nominated)
-            if row is not None and framework.accepts(cycle, row):
-                return nominated, None
+        row = self._nominated_row(framework, cycle)
+        if row >= 0:
+            return self.table.at(row).name, None
         found = framework.place(cycle)
         return (self.table.at(found.row).name, None) if found.row >= 0 else ("", found.diagnosis)
 
+    # ---- with extenders
+
+    def _consult(self, queued: QueuedPod, framework: Framework, cycle: Cycle, *, anywhere: bool = False) -> Decision:
+        """A decision that waits for what extenders say; of the node that the pod is nominated to first."""
+        row = -1 if anywhere else self._nominated_row(framework, cycle)
+        if row >= 0:
+            return Decision(queued, cycle, framework, candidates={self.table.at(row).name: 0})
+        found = framework.candidates(cycle)
+        if isinstance(found, Found):
+            assert found.diagnosis is not None
+            return self._refuse(queued, framework, cycle, found.diagnosis)
+        names = [self.table.at(row).name for row in found.rows]
+        return Decision(queued, cycle, framework, candidates=dict(zip(names, found.scores, strict=True)))
+
+    def advised(self, decision: Decision, advice: Advice) -> Decision:
+        """Go on with a decision that had ``candidates``. The answer may be the next question."""
+        queued, framework, cycle = decision.queued, decision.framework, decision.cycle
+        assert framework is not None
+        assert cycle is not None
+        assert decision.candidates is not None
+        if self.queue.get(queued.uid) is not queued:
+            return Decision(queued, cycle, framework, message="the pod is gone", is_skipped=True)
+        if advice.error:
+            self.queue.refused(queued, is_error=True)
+            return Decision(queued, cycle, framework, message=advice.error, is_error=True)
+        left = {
+            name: score + advice.scores.get(name, 0)
+            for name, score in decision.candidates.items()
+            if name not in advice.refusals
+        }
+        try:
+            while left:
+                best = max(left.values())
+                equal = [name for name, score in left.items() if score == best]
+                name = equal[self.table.columns.random_below(len(equal))]
+                row = self.table.rows.get(name)
+                if row is not None and framework.accepts(cycle, row):  # things change while extenders think
+                    return self._accept(queued, framework, cycle, name)
+                del left[name]
+            if self._nominated_row(framework, cycle) >= 0 and len(decision.candidates) == 1:
+                return self._consult(queued, framework, cycle, anywhere=True)
+            diagnosis = framework.diagnose(cycle)
+            for name, status in advice.refusals.items():
+                row = self.table.rows.get(name)
+                if row is not None:
+                    diagnosis.add(status.of("Extender"), [row])
+            return self._refuse(queued, framework, cycle, diagnosis)
+        except Exception as error:  # noqa: BLE001 - one plugin's bug must not stop the queue
+            return self._failed(queued, framework, cycle, error)
+
+    # ---- the outcome
+
     def _accept(self, queued: QueuedPod, framework: Framework, cycle: Cycle, node_name: str) -> Decision:
         record = self.scheduler.assume(queued.pod, cycle.shape, node_name)
-        refusal = framework.reserve(cycle, node_name)
+        waits: Mapping[str, float] = {}
+        try:
+            refusal = framework.reserve(cycle, node_name)
+            if refusal is None:
+                refusal, waits = framework.permit(cycle, node_name)
+                if refusal is not None:
+                    framework.unreserve(cycle, node_name)
+        except PluginError:
+            self.table.remove_pod(record.uid)
+            raise
         if refusal is not None:
             self.table.remove_pod(record.uid)
             if refusal.code.is_rejection:
@@ -254,7 +347,10 @@ class Engine:
             self.queue.refused(queued, is_error=True)
             return Decision(queued, cycle, framework, message=refusal.message, is_error=True)
         self.queue.done(queued.uid)
-        return Decision(queued, cycle, framework, node_name)
+        held = WaitingPod(queued.pod, node_name, waits, self._clock.monotonic()) if waits else None
+        if held is not None:
+            self.waiting.put(held)
+        return Decision(queued, cycle, framework, node_name, waiting=held)
 
     def _refuse(self, queued: QueuedPod, framework: Framework, cycle: Cycle, diagnosis: Diagnosis) -> Decision:
         nominated: NominatedNode | None = None
@@ -285,10 +381,15 @@ class Engine:
         """The binding is written; the informer will confirm it."""
         assert decision.framework is not None
         assert decision.cycle is not None
+        self.waiting.discard(decision.queued.uid)
         decision.framework.post_bind(decision.cycle, decision.node_name)
 
-    def not_bound(self, decision: Decision, *, is_gone: bool = False) -> None:
-        """The binding failed: what was assumed is taken back, and the pod is tried again unless it ``is_gone``."""
+    def not_bound(self, decision: Decision, *, is_gone: bool = False, refusal: Status | None = None) -> None:
+        """The binding failed: what was assumed is taken back, and the pod is tried again unless it ``is_gone``.
+
+        A ``refusal`` is a permit plugin's: the pod waits for what may change its mind.
+        """
+        self.waiting.discard(decision.queued.uid)
         assert decision.framework is not None
         assert decision.cycle is not None
         record = self.table.pods.get(decision.queued.uid)
@@ -297,7 +398,7 @@ class Engine:
             return  # deleted, or bound after all: an informer was faster
         self._forget(decision.queued.uid)
         if not is_gone:
-            self.queue.put_back(decision.queued)
+            self.queue.put_back(decision.queued, () if refusal is None else (refusal.plugin,))
 
 
 def pod_of(record: PodRecord) -> Object:

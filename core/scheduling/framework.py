@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cybernetes.core.scheduling.cycle import Cycle
 from cybernetes.core.scheduling.diagnosis import Diagnosis
 from cybernetes.core.scheduling.events import ANYTHING, EventHint
+from cybernetes.core.scheduling.found import Candidates, Found, Judged, PluginError, Scorer
 from cybernetes.core.scheduling.handle import Handle
 from cybernetes.core.scheduling.interface import (
     SCORE_MAX,
@@ -38,34 +39,6 @@ from cybernetes.ext.ranking import Ranking
 
 #: A template of 15,000 nodes is half a megabyte.
 TEMPLATES_MAX = 64
-
-
-class PluginError(RuntimeError):
-    """A plugin raised, or answered what it may not."""
-
-
-class Scorer(NamedTuple):
-    plugin: Any
-    weight: int
-
-    @property
-    def is_normalized(self) -> bool:
-        return hasattr(self.plugin, "normalize_scores")
-
-    def normalized(self, cycle: Cycle, raw: NDArray[numpy.int64]) -> NDArray[numpy.int64]:
-        if not len(raw) or not self.is_normalized:
-            return raw
-        scores: NDArray[numpy.int64] = self.plugin.normalize_scores(cycle, raw)
-        return scores
-
-
-class Found(NamedTuple):
-    """Where a pod goes; or ``row`` -1 and why nowhere."""
-
-    row: int
-    score: int
-    feasible: int
-    diagnosis: Diagnosis | None = None
 
 
 class Framework:
@@ -141,7 +114,10 @@ class Framework:
     def pre_enqueue(self, pod: dict[str, Any]) -> Status | None:
         """The first refusal, or None."""
         for plugin in self.points["preEnqueue"]:
-            status: Status | None = plugin.pre_enqueue(pod)
+            try:
+                status: Status | None = self._ask(plugin, plugin.pre_enqueue, pod)
+            except PluginError as error:
+                return Status(Code.ERROR, (str(error),), plugin.name)
             if status is not None and not status.is_success:
                 return status.of(plugin.name)
         return None
@@ -190,9 +166,37 @@ class Framework:
             if row < 0:
                 return Found(-1, 0, 0, diagnose(self, cycle, template))
             return Found(row, ranking.score(row), ranking.feasible)
-        return self._place_slowly(cycle, template, ranking)
+        judged = self._judge(cycle, template, ranking)
+        if isinstance(judged, Found):
+            return judged
+        row, score, count = ranking.choose_with(judged.codes, judged.extra)
+        if row < 0:
+            return Found(-1, 0, 0, diagnose(self, cycle, template, judged.own))
+        return Found(row, score, count)
 
-    def _place_slowly(self, cycle: Cycle, template: Template, ranking: Ranking) -> Found:
+    def diagnose(self, cycle: Cycle) -> Diagnosis:
+        """Why the nodes that the pod may not go to refuse it."""
+        template = self.template(cycle)
+        template.refresh()
+        return diagnose(self, cycle, template, self.run_own_pre_filters(cycle))
+
+    def candidates(self, cycle: Cycle) -> Candidates | Found:
+        """All feasible rows with their scores, for who has a say after the plugins; or why there are none."""
+        template = self.template(cycle)
+        if template.refusal is not None:
+            return self.place(cycle)
+        ranking = template.refresh()
+        judged = self._judge(cycle, template, ranking)
+        if isinstance(judged, Found):
+            return judged
+        rows = fitting_rows(ranking)
+        rows = rows[judged.codes[rows] == 0]
+        if not len(rows):
+            return Found(-1, 0, 0, diagnose(self, cycle, template, judged.own))
+        scores = numpy.frombuffer(ranking.scores(), numpy.int64)[rows] + judged.extra[rows]
+        return Candidates(rows.tolist(), scores.tolist())
+
+    def _judge(self, cycle: Cycle, template: Template, ranking: Ranking) -> Judged | Found:
         """With plugins that must be asked for every pod."""
         own = self.run_own_pre_filters(cycle)
         if own.refusal is not None:
@@ -208,10 +212,7 @@ class Framework:
             feasible = feasible[codes[feasible] == 0]
             if len(feasible) > 1:  # a single one needs no score
                 self._score_one_by_one(cycle, feasible, extra, self.own_scorers)
-        row, score, count = ranking.choose_with(codes, extra)
-        if row < 0:
-            return Found(-1, 0, 0, diagnose(self, cycle, template, own))
-        return Found(row, score, count)
+        return Judged(codes, extra, own)
 
     def _filter_one_by_one(self, cycle: Cycle, ranking: Ranking, codes: NDArray[numpy.uint8], own: PreFiltered) -> None:
         filters = [plugin for plugin in self.own_filters if plugin.name not in own.skipped]
@@ -313,7 +314,11 @@ class Framework:
 
     def _ask(self, plugin: Plugin, method: Any, *args: Any) -> Any:
         try:
-            return method(*args)
+            guard = self.handle.guard
+            if guard is None or plugin.name in PLUGINS:
+                return method(*args)
+            with guard(plugin.name):
+                return method(*args)
         except Exception as error:
             raise PluginError(f'running "{plugin.name}" plugin: {type(error).__name__}: {error}') from error
 
@@ -405,6 +410,18 @@ class Framework:
     def unreserve(self, cycle: Cycle, node_name: str) -> None:
         for plugin in reversed(self.points["reserve"]):
             self._ask(plugin, plugin.unreserve, cycle, node_name)
+
+    def permit(self, cycle: Cycle, node_name: str) -> tuple[Status | None, dict[str, float]]:
+        """A refusal; or the plugins that want the pod to wait, each with the seconds it gives it."""
+        waits: dict[str, float] = {}
+        for plugin in self.points["permit"]:
+            status, timeout_s = self._ask(plugin, plugin.permit, cycle, node_name)
+            if status is None or status.is_success:
+                continue
+            if status.code is not Code.WAIT:
+                return status.of(plugin.name), {}
+            waits[plugin.name] = timeout_s
+        return None, waits
 
     def post_bind(self, cycle: Cycle, node_name: str) -> None:
         for plugin in self.points["postBind"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from cybernetes.core.scheduling.interface import Status
 from cybernetes.core.scheduling.nodeinfo import PodRecord
 from cybernetes.core.scheduling.nodetable import NodeTable
 from cybernetes.core.scheduling.topology import Tracker
+from cybernetes.core.scheduling.waiting import WaitingPods
 
 if TYPE_CHECKING:
     from cybernetes.core.scheduling.framework import Framework
@@ -36,6 +38,10 @@ class Handle:
     evict: Callable[[Cycle, str, Sequence[PodRecord]], None] | None = None
     #: Whether evictions for the pod of this uid are under way.
     is_evicting: Callable[[str], bool] | None = None
+    #: Entered around each call of a plugin that does not ship, by its name: it may cut off one that stalls.
+    guard: Callable[[str], AbstractContextManager[None]] | None = None
+    #: Pods that permit plugins hold.
+    waiting: WaitingPods = field(default_factory=WaitingPods)
     #: One a profile, by schedulerName; filled in as they are made.
     frameworks: dict[str, Framework] = field(default_factory=dict)
 

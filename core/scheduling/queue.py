@@ -202,8 +202,11 @@ class SchedulingQueue:
         """The pod is placed, or nobody's concern any more: it leaves the queue."""
         self.remove(uid)
 
-    def put_back(self, queued: QueuedPod) -> None:
-        """A pod that had left as placed could not be bound: it is tried again after a backoff."""
+    def put_back(self, queued: QueuedPod, plugins: Iterable[str] = ()) -> None:
+        """A pod that had left as placed could not be bound: it is tried again after a backoff.
+
+        ``plugins`` refused it: then it waits for their events.
+        """
         if queued.uid in self._pods:
             return
         self._pods[queued.uid] = queued
@@ -211,7 +214,7 @@ class SchedulingQueue:
         self.counts[IN_FLIGHT] += 1
         self._in_flight += 1
         queued.events_from = self._events_before + len(self._events)
-        self.refused(queued, is_error=True)
+        self.refused(queued, plugins, is_error=not plugins)
 
     def refused(
         self,

@@ -21,7 +21,8 @@ from cybernetes.core.scheduling.cycle import Cycle
 from cybernetes.core.scheduling.diagnosis import Diagnosis
 from cybernetes.core.scheduling.events import Action
 from cybernetes.core.scheduling.explanation import Explanation, explain
-from cybernetes.core.scheduling.framework import Found, Framework
+from cybernetes.core.scheduling.found import Found
+from cybernetes.core.scheduling.framework import Framework
 from cybernetes.core.scheduling.handle import Handle
 from cybernetes.core.scheduling.nodeinfo import NodeInfo, PodRecord
 from cybernetes.core.scheduling.nodetable import NodeTable

@@ -24,14 +24,18 @@ from cybernetes.core.errors import ApiError, is_not_found
 from cybernetes.core.objects import NODES, PODS, Gvr, Object, name_of, namespace_of, object_reference, uid_of
 from cybernetes.core.quantity import QuantityError
 from cybernetes.core.scheduling.engine import Decision, Engine
-from cybernetes.core.scheduling.framework import PluginError
+from cybernetes.core.scheduling.extender import Advice, Extender
+from cybernetes.core.scheduling.found import PluginError
 from cybernetes.core.scheduling.interface import Code, Plugin, Status
 from cybernetes.core.scheduling.nodeinfo import NodeError
 from cybernetes.core.scheduling.plugins.registry import Factory
 from cybernetes.core.scheduling.profile import Profile
+from cybernetes.core.scheduling.waiting import WaitingPod
 from cybernetes.services.common.component import Tasks
 from cybernetes.services.common.metrics import Metrics
 from cybernetes.services.scheduler.evictions import Evictions
+from cybernetes.services.scheduler.extenders import Extenders
+from cybernetes.services.scheduler.guard import Guard
 from cybernetes.services.scheduler.measures import Measures
 from cybernetes.services.scheduler.statuswriter import StatusWriter
 
@@ -57,12 +61,27 @@ class SchedulerService:
         informers: InformerFactory | None = None,
         profiles: Sequence[Profile] = (Profile(),),
         plugins: Mapping[str, Factory] | None = None,
+        extenders: Sequence[Extender] = (),
+        initial_backoff_s: float = 1.0,
+        max_backoff_s: float = 10.0,
         bindings_max: int = BINDINGS_MAX,
         metrics: Metrics | None = None,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
-        self.engine = Engine(clock, random, profiles=profiles, plugins=plugins, write_binding=self._write_binding)
+        """Raises ProfileError for what the configuration gets wrong."""
+        self.engine = Engine(
+            clock,
+            random,
+            profiles=profiles,
+            plugins=plugins,
+            extenders=extenders,
+            initial_backoff_s=initial_backoff_s,
+            max_backoff_s=max_backoff_s,
+            write_binding=self._write_binding,
+        )
         self.engine.scheduler.handle.client = client
+        self.engine.scheduler.handle.guard = Guard(clock)
+        self._extenders = Extenders(extenders)
         self._client = client
         self._clock = clock
         self._own_informers = informers is None
@@ -84,6 +103,11 @@ class SchedulerService:
     def name(self) -> str:
         return "scheduler"
 
+    @property
+    def bindings(self) -> int:
+        """How many pods are being bound."""
+        return self._bindings
+
     async def start(self) -> None:
         """Returns at once; decisions begin when the informers have synced, which whoever owns them starts."""
         self._attach(PODS, self._pod, self.engine.observe_pod_deleted)
@@ -99,6 +123,7 @@ class SchedulerService:
             detach()
         self._detach.clear()
         await self._tasks.cancel()
+        await self._extenders.stop()
         for recorder in self._recorders.values():
             await recorder.stop()
         if self._own_informers:
@@ -165,8 +190,22 @@ class SchedulerService:
             decision = self.engine.next()
             if decision is None:
                 return
+            while decision.candidates is not None:
+                decision = await self._consult(decision)
             self._measures.decided(decision, started_s)
             self._carry_out(decision)
+
+    async def _consult(self, decision: Decision) -> Decision:
+        """Ask the extenders about the nodes where a pod fits, and decide with what they say."""
+        assert decision.candidates is not None
+        pod = decision.queued.pod
+        try:
+            whole = await self._client.get(PODS, name_of(pod), namespace_of(pod))  # the queue keeps part of it
+        except (ApiError, ConnectionError, TimeoutError) as error:
+            return self.engine.advised(decision, Advice(error=f"reading the pod for extenders: {error}"))
+        infos = (self.engine.table.info(name) for name in decision.candidates)
+        nodes = {info.name: info.node for info in infos if info is not None}
+        return self.engine.advised(decision, await self._extenders.advise(whole, nodes))
 
     async def _wait(self) -> None:
         """Until something happens, or a pod's backoff ends."""
@@ -188,6 +227,8 @@ class SchedulerService:
             pod = decision.queued.pod
             self._tasks.spawn(self._bind(decision), f"bind {namespace_of(pod)}/{name_of(pod)}")
             return
+        if decision.error is not None:
+            log.error("pod %s: %s", decision.queued.uid, decision.message, exc_info=decision.error)
         self._tell(decision, "Warning", "FailedScheduling", "Scheduling", decision.message)
         if not decision.is_skipped:
             reason = "SchedulerError" if decision.is_error else "Unschedulable"
@@ -200,6 +241,11 @@ class SchedulerService:
     async def _bind(self, decision: Decision) -> None:
         pod = decision.queued.pod
         try:
+            if decision.waiting is not None:
+                refusal = await self._wait_for_permits(decision.waiting)
+                if refusal is not None:
+                    self._not_bound(decision, refusal.message, refusal=refusal)
+                    return
             failure = await self._run_bind_plugins(decision)
             if failure is None:
                 where = f"{namespace_of(pod)}/{name_of(pod)} to {decision.node_name}"
@@ -216,6 +262,20 @@ class SchedulerService:
             self._bindings -= 1
             self._wake.set()
 
+    async def _wait_for_permits(self, waiting: WaitingPod) -> Status | None:
+        """None, or why the pod may not be bound after all. Others are bound meanwhile."""
+        decided: asyncio.Future[Status | None] = asyncio.get_running_loop().create_future()
+        waiting.when_decided(lambda status: None if decided.done() else decided.set_result(status))
+        delay_s = max(waiting.deadline_s - self._clock.monotonic(), 0.0)
+        timer = asyncio.get_running_loop().call_later(delay_s, waiting.time_out)
+        self._bindings -= 1
+        self._wake.set()
+        try:
+            return await decided
+        finally:
+            self._bindings += 1
+            timer.cancel()
+
     async def _run_bind_plugins(self, decision: Decision) -> Status | None:
         """pre_bind of all, then bind of the first that does not skip. A Status is why not."""
         assert decision.framework is not None
@@ -224,6 +284,9 @@ class SchedulerService:
             status = await self._ask(plugin, "pre_bind", decision)
             if status is not None and not status.is_success:
                 return Status(status.code, (f'running PreBind plugin "{plugin.name}": {status.message}',), plugin.name)
+        extender = self._extenders.binder(decision.queued.pod) if self._extenders else None
+        if extender is not None:
+            return await self._extenders.bind(extender, decision.queued.pod, decision.node_name)
         for plugin in points["bind"]:
             status = await self._ask(plugin, "bind", decision)
             if status is None or status.is_success:
@@ -264,15 +327,24 @@ class SchedulerService:
         await self._client.create(PODS, binding, namespace, name=name, subresource="binding")
         return None
 
-    def _not_bound(self, decision: Decision, message: str, *, is_gone: bool = False) -> None:
-        log.warning("pod %s/%s: %s", namespace_of(decision.queued.pod), name_of(decision.queued.pod), message)
+    def _not_bound(
+        self, decision: Decision, message: str, *, is_gone: bool = False, refusal: Status | None = None
+    ) -> None:
+        log.log(
+            logging.INFO if refusal is not None else logging.WARNING,
+            "pod %s/%s: %s",
+            namespace_of(decision.queued.pod),
+            name_of(decision.queued.pod),
+            message,
+        )
         try:
-            self.engine.not_bound(decision, is_gone=is_gone)
+            self.engine.not_bound(decision, is_gone=is_gone, refusal=refusal)
         except PluginError:
             log.exception("taking a placement back")
         if not is_gone:
             self._tell(decision, "Warning", "FailedScheduling", "Scheduling", message)
-            self._statuses.put(decision.queued, "SchedulerError", message, None)
+            reason = "SchedulerError" if refusal is None else "Unschedulable"
+            self._statuses.put(decision.queued, reason, message, None)
 
     async def _look_up(self, decision: Decision, message: str) -> None:
         """The answer to a binding was lost: see whether it was written."""

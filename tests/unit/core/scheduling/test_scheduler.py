@@ -6,7 +6,7 @@ from builders import cluster, node, pod
 from cybernetes.core import Scheduler
 from cybernetes.core.clock import Random
 from cybernetes.core.quantity import QuantityError
-from cybernetes.core.scheduling.framework import PluginError
+from cybernetes.core.scheduling.found import PluginError
 from cybernetes.core.scheduling.nodeinfo import NodeError
 
 
