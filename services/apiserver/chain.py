@@ -24,7 +24,7 @@ from cybernetes.core.auth.user import User, is_master
 from cybernetes.core.errors import ApiError, internal, no_such_path, request_too_large, timeout, unauthorized
 from cybernetes.core.labels import FieldSelector, SelectorError
 from cybernetes.core.objects import NAMESPACES, Gvr
-from cybernetes.services.apiserver import negotiation, warning
+from cybernetes.services.apiserver import negotiation, socketanswer, warning
 from cybernetes.services.apiserver.authentication import Authentication, impersonated
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Answer, Call, Document, Item, Items, Query, Stream, Watching
@@ -225,7 +225,13 @@ class Chain:
         elif isinstance(answer, Watching):
             headers = _headers(form, call.warnings, is_stream=True)
             framing = Framing(answer.resource, shape, self.backend.clock)
-            await watching.Stream(exchange, answer, framing, self.bookmarks).run(headers)
+            if not socketanswer.is_wanted(exchange.request):
+                await watching.Stream(exchange, answer, framing, self.bookmarks).run(headers)
+                return
+            is_binary = form.is_protobuf
+            socket = socketanswer.SocketExchange(exchange, None, is_text=not is_binary, has_length=is_binary)
+            await watching.Stream(socket, answer, framing, self.bookmarks).run(headers)
+            await socket.wait()
         elif isinstance(answer, Document):
             exchange.respond(answer.code, headers, document_bytes(answer, shape))
         elif isinstance(answer, Stream):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -97,7 +97,7 @@ class Exchange:
         if self._chunked:
             self.connection.transport.write(data)
         elif self._has_body:
-            self.connection.transport.write(_unframed(data))
+            self.connection.transport.write(b"".join(chunks(data)))
 
     async def drain(self) -> None:
         """Wait until the peer has taken enough. Raises ConnectionResetError when it has gone."""
@@ -130,13 +130,11 @@ class Exchange:
         return self.connection.hand_over(protocol)
 
 
-def _unframed(data: bytes) -> bytes:
-    """What a run of chunks holds."""
-    pieces = []
+def chunks(data: bytes) -> Iterator[bytes]:
+    """What each of a run of chunks holds."""
     at = 0
     while at < len(data):
         start = data.index(b"\r\n", at) + 2
         end = start + int(data[at : start - 2], 16)
-        pieces.append(data[start:end])
+        yield data[start:end]
         at = end + 2
-    return b"".join(pieces)

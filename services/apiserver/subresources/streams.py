@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 from cybernetes.core.auth.attributes import Attributes, refusal
 from cybernetes.core.errors import ApiError, bad_request, failure, internal, not_found
 from cybernetes.core.objects import NODES, Object
+from cybernetes.services.apiserver import socketanswer
 from cybernetes.services.apiserver.authentication import TOKEN_PROTOCOL
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Call, Stream
@@ -80,11 +81,15 @@ def handlers(nodes: Nodes) -> dict[str, Handler]:
             if not node_name:
                 exchange.respond(200, b"Content-Type: text/plain\r\n", b"")
                 return
+            if socketanswer.is_wanted(exchange.request):
+                exchange = socketanswer.SocketExchange(exchange, socketanswer.LOG_PROTOCOLS, pings=True)
             upstream = await nodes.open(backend, node_name)
             try:
                 await _copy_log(exchange, upstream, path, call)
             finally:
                 upstream.close()
+                if isinstance(exchange, socketanswer.SocketExchange):
+                    exchange.finish()  # whatever happened: nobody else has the connection any more
 
         return Stream(run)
 

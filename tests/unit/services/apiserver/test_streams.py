@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Callable
 
+import aiohttp
 import pytest
 
 from cybernetes.core.clock import ManualClock
@@ -95,6 +97,33 @@ async def test_a_log_is_carried_over(node, kubelet: Kubelet) -> None:
     assert answer.headers["Content-Type"] == "text/plain"
     assert kubelet.requests[0].target == "/containerLogs/default/p/c?follow=true&tailLines=5"
     assert "authorization" not in kubelet.requests[0].headers
+
+
+@pytest.mark.parametrize(
+    ("protocols", "expected"),
+    [((), b"one\ntwo\n"), (("binary.k8s.io",), b"one\ntwo\n"), (("x", "base64.binary.k8s.io"), "b25lCnR3bwo=")],
+)
+async def test_a_log_in_messages(node, protocols: tuple[str, ...], expected: bytes | str) -> None:
+    headers = {"Authorization": "Bearer admin-token"}
+    url = f"{node.base}{PODS_PATH}/p/log"
+    async with node.session.ws_connect(url, headers=headers, protocols=protocols) as socket:
+        assert socket.protocol == (protocols[-1] if protocols else None)
+        received = [message.data async for message in socket]
+    assert not received[0]
+    if isinstance(expected, str):
+        received = [base64.b64decode(each) for each in received]
+        expected = base64.b64decode(expected)
+    assert b"".join(received) == expected
+    assert socket.close_code == 1000
+
+
+async def test_a_log_in_messages_that_is_refused(node) -> None:
+    for path, protocols, code in (("w/log", (), 400), ("p/log", ("v4.channel.k8s.io",), 403), ("none/log", (), 404)):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await node.session.ws_connect(
+                f"{node.base}{PODS_PATH}/{path}", headers={"Authorization": "Bearer admin-token"}, protocols=protocols
+            )
+        assert refused.value.status == code
 
 
 async def test_what_the_kubelet_refuses_becomes_a_status(node) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 
@@ -325,3 +326,28 @@ async def test_only_the_first_event_of_a_table_has_columns(cluster) -> None:
         first, second = (await each.next())["object"], (await each.next())["object"]
         assert first["columnDefinitions"] and not second["columnDefinitions"]
         assert second["rows"][0]["cells"][0] == "b"
+
+
+async def test_events_in_messages(cluster) -> None:
+    client = cluster.direct()
+    await client.create(CONFIG_MAPS, named("before"))
+    headers = {"Authorization": "Bearer admin-token"}
+    async with cluster.session.ws_connect(f"{cluster.base}{MAPS}?watch=1", headers=headers) as socket:
+        first = orjson.loads(await socket.receive_str(timeout=5))
+        assert (first["type"], first["object"]["metadata"]["name"]) == ("ADDED", "before")
+        await asyncio.gather(*(client.create(CONFIG_MAPS, named(name)) for name in ("a", "b", "c")))
+        events = [orjson.loads(await socket.receive_str(timeout=5)) for _ in range(3)]
+        assert sorted(event["object"]["metadata"]["name"] for event in events) == ["a", "b", "c"]
+    headers["Accept"] = "application/vnd.kubernetes.protobuf;stream=watch"
+    async with cluster.session.ws_connect(f"{cluster.base}{MAPS}?watch=1", headers=headers) as socket:
+        assert (await socket.receive_bytes(timeout=5)).startswith(b"\x0a\x05ADDED")
+
+
+async def test_a_watch_in_messages_ends_at_its_timeout_and_may_be_refused(cluster) -> None:
+    headers = {"Authorization": "Bearer admin-token"}
+    url = f"{cluster.base}{MAPS}?watch=1"
+    async with cluster.session.ws_connect(f"{url}&timeoutSeconds=1", headers=headers) as socket:
+        assert (await socket.receive(timeout=5)).type == aiohttp.WSMsgType.CLOSE
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await cluster.session.ws_connect(f"{url}&resourceVersion=many", headers=headers)
+    assert refused.value.status == 400
