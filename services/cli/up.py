@@ -69,6 +69,8 @@ def decide(given: argparse.Namespace) -> ClusterOptions:
         raise UsageError("--proxy-mode nftables: there is no nft command: install nftables or leave the option out")
     runtime = _runtime(given.runtime)
     is_rootless = os.geteuid() != 0 and runtime == "process"
+    if runtime != "simulated" and given.nodes > 1:
+        _check_node_cidr(given)
     if runtime != "simulated" and given.nodes > 1 and os.geteuid() != 0:
         raise UsageError(f"--nodes {given.nodes}: several real nodes need root; without, use --runtime simulated")
     return ClusterOptions(
@@ -86,6 +88,17 @@ def decide(given: argparse.Namespace) -> ClusterOptions:
         simulation=str(Path(given.simulation).absolute()) if given.simulation else "",
         rootless=is_rootless,
     )
+
+
+def _check_node_cidr(given: argparse.Namespace) -> None:
+    """Nodes have addresses of the families that their pods have, and there are enough."""
+    networks = {(network := ipaddress.ip_network(cidr)).version: network for cidr in given.node_cidr.split(",")}
+    for cidr in given.pod_cidr.split(","):
+        family = ipaddress.ip_network(cidr).version
+        if family not in networks:
+            raise UsageError(f"--node-cidr {given.node_cidr}: pods have IPv{family} addresses, so nodes need some, too")
+        if networks[family].num_addresses < given.nodes + 3:
+            raise UsageError(f"--node-cidr {given.node_cidr}: there is no room for {given.nodes} nodes")
 
 
 def _runtime(wanted: str) -> str:

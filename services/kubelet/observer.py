@@ -26,19 +26,24 @@ class Observer:
         self.runtime_name = ""
 
     async def observe(self, record: PodRecord) -> PodObservation:
-        """The last observation, or a new one when something has happened since."""
-        if not record.is_stale:
+        """The last observation, or a new one when something has happened since.
+
+        The pod's worker and a session (exec, logs) may ask at the same time: the second waits for the first, as what
+        was seen before may be nothing at all.
+        """
+        async with record.observing:
+            if not record.is_stale:
+                return record.observed
+            record.is_stale = False  # an event from here on makes it stale again
+            try:
+                sandboxes = await self._runtime.list_sandboxes(record.uid)
+                containers = await self._runtime.list_containers(record.uid)
+                completed = [await self._with_message(record, status) for status in containers]
+            except BaseException:
+                record.is_stale = True
+                raise
+            record.observed = PodObservation.of(sandboxes, completed)
             return record.observed
-        record.is_stale = False  # an event from here on makes it stale again
-        try:
-            sandboxes = await self._runtime.list_sandboxes(record.uid)
-            containers = await self._runtime.list_containers(record.uid)
-        except BaseException:
-            record.is_stale = True
-            raise
-        completed = [await self._with_message(record, status) for status in containers]
-        record.observed = PodObservation.of(sandboxes, completed)
-        return record.observed
 
     async def _with_message(self, record: PodRecord, status: ContainerStatus) -> ContainerStatus:
         """Add the termination message of a container that has ended."""

@@ -50,6 +50,7 @@ class PodRecord:
         "mount_errors",
         "noted_resources",
         "observed",
+        "observing",
         "pod",
         "resize",
         "stage",
@@ -68,6 +69,8 @@ class PodRecord:
         self.resize = NO_RESIZE
         self.stage = Stage.RUNNING
         self.observed: PodObservation = NOTHING
+        #: Held while the runtime is asked.
+        self.observing = asyncio.Lock()
         #: The runtime has to be asked again.
         self.is_stale = True
         #: Why containers could not be started, by name.

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import os
+import shutil
+import subprocess
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -66,6 +71,34 @@ def start_node(cluster: Cluster, runtime: str, ranges: tuple[str, str]) -> Clust
     cluster.node_options = ("--runtime", runtime, "--service-cidr", ranges[0], "--pod-cidr", ranges[1])
     cluster.up(*cluster.node_options)
     return cluster
+
+
+IMAGE = f"cybernetes-e2e/busybox:{os.getpid()}"
+BUSYBOX = shutil.which("busybox") or "/bin/busybox"
+
+
+@pytest.fixture(scope="session")
+def image() -> Iterator[str]:
+    """A static busybox with its commands, imported: no registry is needed."""
+    links = subprocess.run(["ldd", BUSYBOX], capture_output=True, text=True)
+    if not Path(BUSYBOX).exists() or "not a dynamic executable" not in links.stderr + links.stdout:
+        pytest.skip("needs Debian's busybox-static")
+    commands = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.add(BUSYBOX, "bin/busybox")
+        for folder in ("tmp", "etc"):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o777
+            tar.addfile(entry)
+        for command in commands:
+            entry = tarfile.TarInfo(f"bin/{command}")
+            entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
+            if command != "busybox":
+                tar.addfile(entry)
+    subprocess.run(["docker", "import", "-", IMAGE], input=archive.getvalue(), check=True, capture_output=True)
+    yield IMAGE
+    subprocess.run(["docker", "rmi", "-f", IMAGE], capture_output=True)
 
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import os
-import shutil
 import subprocess
-import tarfile
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,33 +11,6 @@ import pytest
 from realcluster import Cluster, eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.xdist_group("docker")]
-
-IMAGE = f"cybernetes-e2e/busybox:{os.getpid()}"
-BUSYBOX = shutil.which("busybox") or "/bin/busybox"
-
-
-@pytest.fixture(scope="module")
-def image() -> Iterator[str]:
-    """A static busybox with its commands, imported: no registry is needed."""
-    links = subprocess.run(["ldd", BUSYBOX], capture_output=True, text=True)
-    if not Path(BUSYBOX).exists() or "not a dynamic executable" not in links.stderr + links.stdout:
-        pytest.skip("needs Debian's busybox-static")
-    commands = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True).stdout.split()
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        tar.add(BUSYBOX, "bin/busybox")
-        for folder in ("tmp", "etc"):
-            entry = tarfile.TarInfo(folder)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o777
-            tar.addfile(entry)
-        for command in commands:
-            entry = tarfile.TarInfo(f"bin/{command}")
-            entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
-            if command != "busybox":
-                tar.addfile(entry)
-    subprocess.run(["docker", "import", "-", IMAGE], input=archive.getvalue(), check=True, capture_output=True)
-    yield IMAGE
-    subprocess.run(["docker", "rmi", "-f", IMAGE], capture_output=True)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,9 @@ import pytest
 from kubeletworld import NODE, World, inside
 
 from cybernetes.core.objects import LEASES, NODES, PODS
+from cybernetes.services.kubelet.directories import Directories
+from cybernetes.services.kubelet.observer import Observer
+from cybernetes.services.kubelet.podrecord import PodRecord
 from cybernetes.services.kubelet.runtimes.interface import ContainerState
 
 pytestmark = pytest.mark.looptime
@@ -214,3 +217,28 @@ async def test_pods_go_on_while_the_api_server_is_away(tmp_path):
 
         await world.eventually(caught_up, 60)
         assert world.failures == []
+
+
+class Slow:
+    """A runtime that takes a second to say what there is."""
+
+    def __init__(self, runtime):
+        self._runtime = runtime
+
+    async def list_sandboxes(self, pod_uid):
+        await asyncio.sleep(1)
+        return await self._runtime.list_sandboxes(pod_uid)
+
+    async def list_containers(self, pod_uid):
+        await asyncio.sleep(1)
+        return await self._runtime.list_containers(pod_uid)
+
+
+@inside
+async def test_who_asks_while_the_runtime_is_asked_sees_what_it_says(world):
+    """An exec just after the start must not make the pod's worker believe that nothing runs."""
+    await world.pod("a")
+    record = PodRecord(await world.ready("a"))
+    observer = Observer(Slow(world.runtime), Directories(world.folder / "kubelet"))
+    first, second = await asyncio.gather(observer.observe(record), observer.observe(record))
+    assert first.running() and first is second
