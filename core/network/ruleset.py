@@ -30,8 +30,8 @@ from cybernetes.core.network.table import Binding, Changes, Frontend, Target
 CHAINS_AT_FIRST = 32
 #: The bit of connection marks that means: the client's address stays.
 KEPT = "0x20000000"
-#: The bit that means: this table translated the connection. Others (Docker) translate too, and theirs are left alone.
-OURS = "0x10000000"
+#: The bits that say which table translated a connection: others (Docker, another cluster) translate too.
+_OWNER = 0x0FFF0000
 #: Clients that a backend of a Service with affinity is remembered for.
 CLIENTS_MAX = 65535
 _PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
@@ -49,6 +49,7 @@ class Ruleset:
     ) -> None:
         self.table = table
         self._only_pods = only_pods
+        self._mark = _owner_mark(table)
         self._service_cidrs = tuple(service_cidrs)
         self._cluster_cidrs = tuple(cluster_cidrs)
         self._targets: dict[str, Target] = {}
@@ -77,7 +78,7 @@ class Ruleset:
         cluster = _set(cidr for cidr in self._cluster_cidrs if (":" in cidr) == (family == 6))
         loopback = "::1" if family == 6 else "127.0.0.0/8"
         place = f"meta l4proto . {ip} daddr . th dport"
-        chains = "".join(_chains(ip, count) for count in range(1, self._chains + 1))
+        chains = "".join(_chains(ip, count, self._mark) for count in range(1, self._chains + 1))
         outside = f"{ip} saddr != {cluster} " if cluster else ""
         inside = f"{ip} saddr {cluster} " if self._only_pods and cluster else ""
         return f"""\
@@ -123,7 +124,7 @@ table {ip} {self.table} {{
 	}}
 	chain postrouting {{
 		type nat hook postrouting priority 100; policy accept;
-		ct mark & {OURS} != 0 jump leave
+		ct mark & {_OWNER:#x} == {self._mark:#x} jump leave
 	}}
 	chain leave {{
 		{ip} saddr . {ip} daddr @hairpin masquerade
@@ -290,7 +291,7 @@ table {ip} {self.table} {{
         lines += [f"add chain {where} {chain}", f"flush chain {where} {chain}"]
         if name.endswith("/Local"):
             lines.append(f"add rule {where} {chain} ct mark set ct mark or {KEPT}")
-        lines.append(f"add rule {where} {chain} ct mark set ct mark or {OURS}")
+        lines.append(f"add rule {where} {chain} {_claim(self._mark)}")
         for backend, own in zip(self._slots[name], clients, strict=True):
             lines += self._sticky_backend(where, ip, own, backend, self._targets[name])
         lines += [f"add rule {where} {chain} {ip} saddr @{own} goto to_{own}" for own in clients]
@@ -319,8 +320,16 @@ def removal(table: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _chains(ip: str, count: int) -> str:
-    to = f"ct mark set ct mark or {OURS}\n\t\tdnat {ip} to numgen random mod {count} ."
+def _owner_mark(table: str) -> int:
+    return (int(_digest(table)[:3], 16) or 1) << 16
+
+
+def _claim(mark: int) -> str:
+    return f"ct mark set ct mark and {0xFFFFFFFF ^ _OWNER:#x} or {mark:#x}"
+
+
+def _chains(ip: str, count: int, mark: int) -> str:
+    to = f"{_claim(mark)}\n\t\tdnat {ip} to numgen random mod {count} ."
     any_address = f"{to} {ip} daddr . meta l4proto . th dport map @backends"
     any_port = f"{to} meta l4proto . th dport map @node_backends"
     keep = f"ct mark set ct mark or {KEPT}\n\t\t"

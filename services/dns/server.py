@@ -26,7 +26,8 @@ from cybernetes.core.network.endpoints import service_key_of
 from cybernetes.core.network.names import NameIndex
 from cybernetes.core.objects import ENDPOINT_SLICES, NAMESPACES, SERVICES, Object, key_of, name_of
 from cybernetes.services.common.component import Component, Tasks
-from cybernetes.services.common.netlink import Netlink
+from cybernetes.services.common.netlink import local_addresses
+from cybernetes.services.common.threads import in_thread
 from cybernetes.services.dns import publish
 from cybernetes.services.dns.responder import Responder, TcpServer, UdpServer
 from cybernetes.services.dns.upstream import Upstream
@@ -77,7 +78,9 @@ class DnsServer:
         self._publishes = publishes
         self._networks = [ip_network(cidr) for cidr in networks]
         self._own_addresses: frozenset[str] = frozenset(addresses)
+        self._host_addresses: frozenset[str] = frozenset()
         self._own_read_s = 0.0
+        self._is_reading = False
         self._upstream = Upstream(
             clock,
             random,
@@ -107,6 +110,7 @@ class DnsServer:
             self._informers.start()
             for informer in (namespaces, self._slices, self._services):
                 await informer.wait_synced()
+            await self._read_host_addresses()
             await self._listen()
             if self._publishes:
                 self._tasks.spawn(self._publish(), "publish")
@@ -205,13 +209,19 @@ class DnsServer:
             return True
         if any(address.version == network.version and address in network for network in self._networks):
             return True
-        now_s = self._clock.monotonic()
-        if now_s - self._own_read_s < 1.0:
-            return False
-        self._own_read_s = now_s
-        with Netlink() as kernel:  # 50 µs, once a second at most, for strangers
-            self._own_addresses = frozenset(found.address for found in kernel.addresses())
-        return client in self._own_addresses
+        if client in self._host_addresses:
+            return True
+        if not self._is_reading and self._clock.monotonic() - self._own_read_s >= 1.0:
+            self._is_reading = True  # a stranger, or an address that the host has had for a second at most
+            self._tasks.spawn(self._read_host_addresses(), "read addresses")
+        return False
+
+    async def _read_host_addresses(self) -> None:
+        try:
+            self._host_addresses = frozenset(await in_thread(local_addresses))
+        except OSError as error:
+            log.warning("cannot list the addresses of this host: %s", error)
+        self._own_read_s, self._is_reading = self._clock.monotonic(), False
 
 
 def _bind_both(address: str, port: int) -> tuple[socket.socket, socket.socket]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from cybernetes.services.common import netns
-from cybernetes.services.common.netlink import LOCAL, TABLE_LOCAL, Netlink, family_of
+from cybernetes.services.common.netlink import LOCAL, TABLE_LOCAL, Netlink
 
 #: The ends of the cable: link-local, seen by nobody but these two.
 _HOST = {4: "169.254.96.1", 6: "fe80::96:1"}
@@ -36,7 +36,6 @@ class ServiceNamespace:
         self.networks: list[IPv4Network | IPv6Network] = [ip_network(cidr) for cidr in cidrs]
         self.interface = interface
         self._mtu = mtu
-        self._inside: Netlink | None = None
         self._index = 0  # of the host's end
         self._addresses: set[str] = set()
         self.descriptor = -1
@@ -50,28 +49,17 @@ class ServiceNamespace:
                 refuse_taken(kernel, self.networks)
                 kernel.add_veth(self.interface, "eth0", self.descriptor, mtu=self._mtu)
                 self._index = kernel.index(self.interface)
-                self._inside = netns.run_in(self.descriptor, Netlink)
-                self._set_up(kernel, self._inside)
+                for family in {network.version for network in self.networks}:
+                    kernel.add_address(self._index, _HOST[family], 32 if family == 4 else 64)
+                netns.run_in(self.descriptor, _set_up_inside, self.networks)
+                for network in self.networks:
+                    self._lead(kernel, str(network.network_address), network.prefixlen)
         except BaseException:
             self.close()
             raise
 
-    def _set_up(self, kernel: Netlink, inside: Netlink) -> None:
-        loopback, cable = inside.index("lo"), inside.index("eth0")
-        inside.set_link(loopback, up=True)
-        inside.set_link(cable, up=True)
-        for family in {network.version for network in self.networks}:
-            whole = 32 if family == 4 else 128
-            kernel.add_address(self._index, _HOST[family], whole if family == 4 else 64)
-            inside.add_address(cable, _INSIDE[family], whole if family == 4 else 64)
-            inside.add_route("0.0.0.0" if family == 4 else "::", 0, index=cable, via=_HOST[family])
-        for network in self.networks:
-            self._lead(kernel, inside, str(network.network_address), network.prefixlen)
-
-    def _lead(self, kernel: Netlink, inside: Netlink, address: str, prefix: int) -> None:
-        family = 6 if family_of(address) != 2 else 4
-        inside.add_route(address, prefix, index=inside.index("lo"), kind=LOCAL, table=TABLE_LOCAL)
-        kernel.add_route(address, prefix, index=self._index, via=_INSIDE[family])
+    def _lead(self, kernel: Netlink, address: str, prefix: int) -> None:
+        kernel.add_route(address, prefix, index=self._index, via=_INSIDE[6 if ":" in address else 4])
 
     def covers(self, address: str) -> bool:
         """Whether an address is of one of the service CIDRs."""
@@ -80,28 +68,55 @@ class ServiceNamespace:
 
     def set_addresses(self, wanted: Iterable[str]) -> None:
         """The addresses outside of the service CIDRs (external, of load balancers) that lead here. Raises OSError."""
-        assert self._inside is not None
         addresses = {address for address in wanted if not self.covers(address)}
+        gone, fresh = sorted(self._addresses - addresses), sorted(addresses - self._addresses)
+        if not gone and not fresh:
+            return
+        netns.run_in(self.descriptor, _change_inside, gone, fresh)
         with Netlink() as kernel:
-            for address in sorted(self._addresses - addresses):
-                prefix = 128 if ":" in address else 32
-                kernel.delete_route(address, prefix, index=self._index)
-                self._inside.delete_route(address, prefix, kind=LOCAL, table=TABLE_LOCAL)
+            for address in gone:
+                kernel.delete_route(address, _whole(address), index=self._index)
                 self._addresses.discard(address)
-            for address in sorted(addresses - self._addresses):
-                self._lead(kernel, self._inside, address, 128 if ":" in address else 32)
+            for address in fresh:
+                self._lead(kernel, address, _whole(address))
                 self._addresses.add(address)
 
     def close(self) -> None:
         """Take everything down. Safe to repeat."""
-        if self._inside is not None:
-            self._inside.close()
-            self._inside = None
         if self.descriptor >= 0:
             with Netlink() as kernel:
                 kernel.delete_link(self.interface)
             os.close(self.descriptor)
             self.descriptor = -1
+
+
+def _set_up_inside(networks: Sequence[IPv4Network | IPv6Network]) -> None:
+    with Netlink() as inside:
+        cable = inside.index("eth0")
+        inside.set_link(inside.index("lo"), up=True)
+        inside.set_link(cable, up=True)
+        for family in {network.version for network in networks}:
+            inside.add_address(cable, _INSIDE[family], 32 if family == 4 else 64)
+            inside.add_route("0.0.0.0" if family == 4 else "::", 0, index=cable, via=_HOST[family])
+        for network in networks:
+            _make_local(inside, str(network.network_address), network.prefixlen)
+
+
+def _change_inside(gone: Sequence[str], fresh: Sequence[str]) -> None:
+    with Netlink() as inside:
+        for address in gone:
+            inside.delete_route(address, _whole(address), kind=LOCAL, table=TABLE_LOCAL)
+        for address in fresh:
+            _make_local(inside, address, _whole(address))
+
+
+def _make_local(inside: Netlink, address: str, prefix: int) -> None:
+    inside.add_route(address, prefix, index=inside.index("lo"), kind=LOCAL, table=TABLE_LOCAL)
+
+
+def _whole(address: str) -> int:
+    """The prefix that is one address."""
+    return 128 if ":" in address else 32
 
 
 def refuse_taken(kernel: Netlink, networks: Sequence[IPv4Network | IPv6Network]) -> None:
@@ -112,9 +127,3 @@ def refuse_taken(kernel: Netlink, networks: Sequence[IPv4Network | IPv6Network])
             if (route.destination, route.prefix) == (str(network.network_address), network.prefixlen):
                 where = names.get(route.interface, "another interface")
                 raise CidrInUse(f"the service CIDR {network} already leads to {where}: use another --service-cidr")
-
-
-def local_addresses() -> set[str]:
-    """Every address of this host, of any interface."""
-    with Netlink() as kernel:
-        return {address.address for address in kernel.addresses()}

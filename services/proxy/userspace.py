@@ -17,9 +17,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from cybernetes.core.network.table import Binding, Changes, Frontend, Target
 from cybernetes.ext.forward import Counters, Forwarder
+from cybernetes.services.common.netlink import local_addresses
 from cybernetes.services.proxy import nft
 from cybernetes.services.proxy.datapath import DataPath
-from cybernetes.services.proxy.namespace import ServiceNamespace, local_addresses
+from cybernetes.services.proxy.namespace import ServiceNamespace
 from cybernetes.services.proxy.nftables import KernelServices
 from cybernetes.services.proxy.sockets import Place, open_all, raise_descriptor_limit
 
