@@ -59,6 +59,8 @@ class NameIndex:
         self._namespaces: set[bytes] = set()
         self._reverse: dict[str, dict[str, tuple[bytes, ...]]] = {}  # address -> service key -> names
         self._turn = 0
+        self._name_server = wire.name_of("ns.dns")[:-1] + self._zone
+        self._mailbox = wire.name_of("hostmaster")[:-1] + self._zone
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -147,10 +149,9 @@ class NameIndex:
 
     def _apex(self, labels: list[bytes]) -> RecordSet | None:
         if not labels:
-            target = wire.name_of("ns.dns")[:-1] + self._zone
             return {
                 wire.SOA: (wire.record(wire.OWNER, wire.SOA, self._ttl_s, self._soa()),),
-                wire.NS: (wire.record(wire.OWNER, wire.NS, self._ttl_s, target),),
+                wire.NS: (wire.record(wire.OWNER, wire.NS, self._ttl_s, self._name_server),),
             }
         if labels[0] == b"dns-version":
             text = SCHEMA_VERSION.encode()
@@ -208,10 +209,8 @@ class NameIndex:
         return wire.Answer(rcode, (), (wire.record(owner, wire.SOA, self._ttl_s, self._soa()),))
 
     def _soa(self) -> bytes:
-        server = wire.name_of("ns.dns")[:-1] + self._zone
-        mailbox = wire.name_of("hostmaster")[:-1] + self._zone
         numbers = struct.pack("!IIIII", self.serial & 0xFFFFFFFF, _REFRESH_S, _RETRY_S, _EXPIRE_S, self._ttl_s)
-        return server + mailbox + numbers
+        return self._name_server + self._mailbox + numbers
 
     # Entries.
 

@@ -134,7 +134,7 @@ class Netlink:
 
     def add_bridge(self, name: str, *, mac: bytes, mtu: int = 1500) -> None:
         """A bridge that is up. Its MAC is fixed: left alone, it would change with every port that comes and goes."""
-        wanted = {"ifname": name, "kind": "bridge", "address": mac.hex(":"), "mtu": mtu, "state": "up"}
+        wanted: dict[str, Any] = {"ifname": name, "kind": "bridge", "address": mac.hex(":"), "mtu": mtu, "state": "up"}
         self._ask(f"create bridge {name}", "link", "add", **wanted)
 
     def add_veth(
@@ -151,7 +151,7 @@ class Netlink:
         """A cable: ``name`` here (up, a port of ``master`` unless that is 0), ``peer`` in the other namespace."""
         other = {"ifname": peer, "mtu": mtu, "net_ns_fd": peer_namespace, **_mac("address", peer_mac)}
         own = {**_mac("address", mac), **({"master": master} if master else {})}
-        wanted = {"ifname": name, "kind": "veth", "mtu": mtu, "state": "up", "peer": other, **own}
+        wanted: dict[str, Any] = {"ifname": name, "kind": "veth", "mtu": mtu, "state": "up", "peer": other, **own}
         self._ask(f"create veth {name}", "link", "add", **wanted)
 
     def set_link(self, index: int, *, up: bool | None = None, mtu: int = 0, alias: str | None = None) -> None:

@@ -1,9 +1,10 @@
 """Names outside of the cluster: asked of the host's resolvers, remembered for a while.
 
 Bounded everywhere: so many questions on the way (beyond that SERVFAIL), so many answers remembered (the longest unused
-goes), each server given so long, each tried once. Clients that ask the same at the same time share one question. Every
-question has a random id and a socket, so a port, of its own; an answer must come from the server asked and repeat the
-question.
+goes), each server given so long, each tried once. Clients that ask the same at the same time share one question.
+
+dnspython asks and reads the answers: every question has a random id and a socket, so a port, of its own; an answer must
+come from the server asked and repeat the question, or it is passed over.
 """
 
 from __future__ import annotations
@@ -11,9 +12,17 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import dns.asyncbackend
+import dns.asyncquery
+import dns.message
+import dns.name
+import dns.rdatatype
+import dns.rrset
+from dns.exception import DNSException
 
 from cybernetes.core.clock import Clock, Random
 from cybernetes.core.network import dnswire as wire
@@ -26,6 +35,8 @@ CACHE_MAX = 10_000
 CACHE_TTL_MAX_S = 30
 #: How often the file with the host's resolvers is looked at.
 RELOAD_S = 5.0
+
+_BACKEND = dns.asyncbackend.get_backend("asyncio")
 
 #: (name in lower case, type, whether signatures are wanted)
 _Question = tuple[bytes, int, bool]
@@ -149,28 +160,44 @@ class Upstream:
         reason = "the host has no resolver"
         for server in servers:
             try:
-                async with asyncio.timeout(TIMEOUT_S):
-                    response = await self._ask(server, question)
-            except (OSError, TimeoutError, wire.Malformed, asyncio.IncompleteReadError) as error:
+                response = await self._ask(server, question)
+            except (OSError, EOFError, DNSException) as error:
                 reason = f"{server}: {error or 'no answer'}"
                 continue
-            if response.extended_rcode in (wire.NOERROR, wire.NXDOMAIN) or server == servers[-1]:
-                now_s = self._clock.monotonic()
-                return Resolved(response.extended_rcode, tuple(response.answers), tuple(response.authority), now_s)
+            if response.rcode() in (wire.NOERROR, wire.NXDOMAIN) or server == servers[-1]:
+                answers, authority = tuple(_records(response.answer)), tuple(_records(response.authority))
+                return Resolved(int(response.rcode()), answers, authority, self._clock.monotonic())
         raise Unresolved(reason)
 
-    async def _ask(self, server: str, question: _Question) -> wire.Response:
+    async def _ask(self, server: str, question: _Question) -> dns.message.Message:
         key, kind, wants_dnssec = question
-        identity = self._random.below(65536)
-        header = struct.pack("!HHHHHH", identity, 0x0100, 1, 0, 0, 1)
-        opt = b"\0" + struct.pack("!HHIH", wire.OPT, wire.UDP_SIZE, 0x8000 if wants_dnssec else 0, 0)
-        message = header + key + struct.pack("!HH", kind, wire.IN) + opt
+        query = dns.message.make_query(
+            dns.name.from_wire(key, 0)[0],
+            dns.rdatatype.RdataType.make(kind),
+            use_edns=0,
+            want_dnssec=wants_dnssec,
+            payload=wire.UDP_SIZE,
+            id=self._random.below(65536),
+        )
         host, _, port = server.partition("#")
-        address = (host, int(port or PORT))
-        response = await _by_udp(address, message, identity, key, kind)
-        if response.is_truncated:
-            response = await _by_tcp(address, message, identity, key, kind)
+        response, _ = await dns.asyncquery.udp_with_fallback(
+            query,
+            host,
+            timeout=TIMEOUT_S,
+            port=int(port or PORT),
+            ignore_unexpected=True,
+            ignore_errors=True,
+            backend=_BACKEND,
+        )
         return response
+
+
+def _records(section: Iterable[dns.rrset.RRset]) -> Iterator[wire.Record]:
+    for rrset in section:
+        owner = rrset.name.to_wire() or b""
+        for data in rrset:
+            ttl = rrset.ttl if rrset.ttl < 1 << 31 else 0
+            yield wire.Record(owner, int(rrset.rdtype), int(rrset.rdclass), ttl, data.to_wire() or b"")
 
 
 def _ends_a_label(key: bytes, offset: int) -> bool:
@@ -190,56 +217,3 @@ def _lifetime_s(resolved: Resolved) -> int:
             if record.type == wire.SOA and len(record.data) >= 4:
                 lifetimes.append(min(record.ttl, struct.unpack("!I", record.data[-4:])[0]))
     return min(CACHE_TTL_MAX_S, min(lifetimes, default=0))
-
-
-def _matching(data: bytes, identity: int, key: bytes, kind: int) -> wire.Response | None:
-    """The response if it answers our question; anything else is not for us."""
-    try:
-        response = wire.read_response(data)
-    except wire.Malformed:
-        return None
-    is_ours = response.id == identity and response.name.lower() == key and response.type == kind
-    return response if is_ours else None
-
-
-class _Asker(asyncio.DatagramProtocol):
-    def __init__(self, message: bytes, identity: int, key: bytes, kind: int) -> None:
-        self.answer: asyncio.Future[wire.Response] = asyncio.get_running_loop().create_future()
-        self._message = message
-        self._expected = (identity, key, kind)
-
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
-        transport.sendto(self._message)
-
-    def datagram_received(self, data: bytes, address: object) -> None:
-        response = _matching(data, *self._expected)
-        if response is not None and not self.answer.done():
-            self.answer.set_result(response)
-
-    def error_received(self, error: Exception) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
-
-
-async def _by_udp(address: tuple[str, int], message: bytes, identity: int, key: bytes, kind: int) -> wire.Response:
-    loop = asyncio.get_running_loop()
-    transport, asker = await loop.create_datagram_endpoint(
-        lambda: _Asker(message, identity, key, kind), remote_addr=address
-    )
-    try:
-        return await asker.answer
-    finally:
-        transport.close()
-
-
-async def _by_tcp(address: tuple[str, int], message: bytes, identity: int, key: bytes, kind: int) -> wire.Response:
-    reader, writer = await asyncio.open_connection(*address)
-    try:
-        writer.write(struct.pack("!H", len(message)) + message)
-        (length,) = struct.unpack("!H", await reader.readexactly(2))
-        response = _matching(await reader.readexactly(length), identity, key, kind)
-    finally:
-        writer.close()
-    if response is None:
-        raise wire.Malformed("the answer is not to the question")
-    return response

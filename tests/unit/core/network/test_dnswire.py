@@ -131,41 +131,6 @@ def foreign_response() -> bytes:
     return message.to_wire()
 
 
-def test_foreign_records_are_spelled_out_and_written_again() -> None:
-    response = wire.read_response(foreign_response())
-    assert [record.type for record in response.answers] == [wire.CNAME, wire.A, wire.MX, wire.SRV, wire.TXT]
-    assert response.answers[0].data == wire.name_of("web.example.net")
-    query = query_for("www.EXAMPLE.com", use_edns=0)
-    answers = [wire.write_record(record, query.key, 7) for record in response.answers]
-    authority = [wire.write_record(record, query.key, 8) for record in response.authority]
-    again = dns.message.from_wire(wire.build(query, wire.Answer(wire.NOERROR, answers, authority)))
-    expected = dns.message.from_wire(foreign_response())
-    assert [rrset.to_text().lower() for rrset in again.answer] == [
-        rrset.to_text().lower().replace(" 300 ", " 7 ") for rrset in expected.answer
-    ]
-    assert again.authority[0].to_rdataset() == expected.authority[0].to_rdataset()
-
-
-def test_an_extended_code_is_put_together() -> None:
-    message = dns.message.make_response(dns.message.make_query("a.example", "A", use_edns=0))
-    message.set_rcode(16)
-    assert wire.read_response(message.to_wire()).extended_rcode == 16
-
-
-@pytest.mark.parametrize(
-    "rest",
-    [
-        b"\xc0\x0c\0\1\0\1",  # a name that points to itself
-        b"\1a\xc0\xff\0\1\0\1",
-        b"\x80",
-        b"\1a\0\0\1\0\1\xc0\x0c\0\1\0\1\0\0\0\0\0\xff",  # a record longer than the message
-    ],
-)
-def test_broken_responses_are_refused(rest: bytes) -> None:
-    with pytest.raises(wire.Malformed):
-        wire.read_response(struct.pack("!HHHHHH", 7, 0x8000, 1, 1, 0, 0) + rest)
-
-
 def test_broken_bytes_never_do_more_than_be_refused() -> None:
     chance = random.Random(7)
     seeds = [foreign_response(), dns.message.make_query("web.default.svc.cluster.local", "A", use_edns=0).to_wire()]
@@ -178,10 +143,6 @@ def test_broken_bytes_never_do_more_than_be_refused() -> None:
         query = wire.read_query(bytes(data))
         if query is not None:
             assert len(wire.build(query, wire.Answer(query.rcode), limit=512)) <= 512
-        try:
-            wire.read_response(bytes(data))
-        except wire.Malformed:
-            pass
 
 
 @pytest.mark.parametrize("text", ["a..b", "x" * 64, ".".join(["x" * 60] * 5)])
