@@ -12,11 +12,13 @@ exit code 0. Annotations win over rules; the first rule that matches a pod count
     cybernetes.io/failures            failures      only the first so many runs end with that code, later ones with 0
     cybernetes.io/stop-delay          stopDelay     what a container takes to end once it is told to; at most the grace
     cybernetes.io/image-error         imageError    the image cannot be pulled: this is what the registry says
+    cybernetes.io/cpu-usage           -             what each container uses of processors, a quantity (1m)
+    cybernetes.io/memory-usage        -             … and of memory (16Mi)
 
 ``run-for.cybernetes.io/NAME``, ``exit-code.cybernetes.io/NAME``, ``failures.cybernetes.io/NAME``,
-``ready-delay.cybernetes.io/NAME`` and ``image-error.cybernetes.io/NAME`` are for the container NAME alone. In a rule,
-``jitter`` stretches all of its durations by up to that share, and ``failureRate`` is the share of runs that end with
-``exitCode``:
+``ready-delay.cybernetes.io/NAME``, ``image-error.cybernetes.io/NAME``, ``cpu-usage.cybernetes.io/NAME`` and
+``memory-usage.cybernetes.io/NAME`` are for the container NAME alone. In a rule, ``jitter`` stretches all of its
+durations by up to that share, and ``failureRate`` is the share of runs that end with ``exitCode``:
 
     stages:
     - match: {namespace: batch, labels: {app: crawler}, ownerKind: Job, image: "crawler:*"}

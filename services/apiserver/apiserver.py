@@ -62,6 +62,9 @@ from cybernetes.services.apiserver.storage import Reader, Storage
 from cybernetes.services.apiserver.subresources import table
 from cybernetes.services.apiserver.subresources.streams import Nodes
 from cybernetes.services.apiserver.webhookclient import WebhookClient
+from cybernetes.services.apiserver.usage.handlers import handlers as usage_handlers
+from cybernetes.services.apiserver.usage.resources import resources as usage_resources
+from cybernetes.services.apiserver.usage.scraper import Scraper
 from cybernetes.services.common.component import Tasks
 from cybernetes.services.common.metrics import CONTENT_TYPE, Metrics, process_metrics
 
@@ -131,6 +134,8 @@ class Config:
     #: Whose word about users is believed, from behind which certificate.
     front_proxy: FrontProxy | None = None
     stop_grace_s: float = 5.0
+    #: True: ``metrics.k8s.io`` is served from what kubelets say. Where another server does that, leave it to it.
+    serves_usage: bool = False
     event_ttl_s: float = EVENT_TTL_S
 
 
@@ -156,6 +161,11 @@ class ApiServer:
         #: Our own: custom resources come and go in it.
         self.registry = registry or Registry(builtin().all())
         #: The ports of ``listeners``, in order, once started.
+        nodes = Nodes(config.kubelet_tls, config.kubelet_sockets)
+        self._usage = Scraper(nodes) if config.serves_usage else None
+        if self._usage is not None:
+            for resource in usage_resources():
+                self.registry.add(resource)
         self.ports: list[int] = []
         self._listeners = tuple(listeners)
         self.storage = Storage(store, self.registry, on_failure=on_failure)
@@ -217,9 +227,10 @@ class ApiServer:
         pages = Pages(
             self.registry, self.health, issuer, lambda: (CONTENT_TYPE, self.metrics.text()), self._external_address
         )
-        nodes = Nodes(config.kubelet_tls, config.kubelet_sockets)
         special = table.special(self.rbac, self.authentication, issuer, service_accounts, nodes)
         self.chain = Chain(self.backend, Routes(special), self.authentication, pages, in_flight, self._observe)
+        if self._usage is not None:
+            special = {**special, **usage_handlers(self._usage)}
         self.http = HttpServer(self.chain.serve, self.chain.describe, clock, config.limits)
         self._tasks = Tasks("apiserver", on_failure)
         self.webhooks = WebhookClient(self.backend)
@@ -285,6 +296,8 @@ class ApiServer:
         await self.storage.stop()
 
     def _trust(self) -> None:
+        if self._usage is not None:
+            await self._usage.stop()
         """Whose certificates are accepted: what the listeners' authorities signed, and the front proxy's."""
         files = dict.fromkeys(each.tls.client_ca for each in self._listeners if each.tls is not None)
         authorities = b"\n".join(path.read_bytes() for path in files if path is not None)

@@ -138,10 +138,11 @@ def splice(value: bytes, revision: int) -> bytes:
 
 @dataclass(slots=True)
 class Document:
-    """An object that is nobody's record. ``gvk`` is of what it is."""
+    """An object that is nobody's record, or a list of such. ``resource``: a Table can be made of it."""
 
     obj: Object
     code: int = 200
+    resource: Resource | None = None
 
 
 @dataclass(slots=True)

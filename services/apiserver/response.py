@@ -99,7 +99,22 @@ def _table(resource: Resource, listed: Iterable[Object], shape: Shape, metadata:
 
 def document_bytes(document: Document, shape: Shape) -> bytes:
     """A Status, a review: in these forms only when it is none of ours to transform."""
+    resource, kind = document.resource, shape.form.kind
+    if resource is not None and kind:
+        return dump(_shown(document.obj, resource, shape), shape)
     return binary.document(document.obj) if shape.form.is_protobuf else dump(document.obj, shape)
+
+
+def _shown(obj: Object, resource: Resource, shape: Shape) -> Object:
+    """An object or list that is not kept, as a Table or its metadata alone."""
+    listed = obj.get("items")
+    if shape.form.kind == "Table":
+        return _table(resource, [obj] if listed is None else listed, shape, {})
+    api_version = shape.form.api_version
+    if listed is None:
+        return partial(obj, api_version)
+    items = [partial(each, api_version) for each in listed]
+    return {"kind": "PartialObjectMetadataList", "apiVersion": api_version, "metadata": {}, "items": items}
 
 
 def partial(obj: Object, api_version: str) -> Object:

@@ -12,7 +12,7 @@ from cybernetes.core.kubelet.observed import ContainerState, ContainerStatus
 from cybernetes.core.objects import Object, name_of, namespace_of, uid_of
 from cybernetes.services.kubelet.directories import Directories
 from cybernetes.services.kubelet.logfiles import read_log
-from cybernetes.services.kubelet.machine import memory_available
+from cybernetes.services.kubelet.machine import cpu_used_ns, memory_available, memory_total
 from cybernetes.services.kubelet.nodeagent import NodeAgent
 from cybernetes.services.kubelet.observer import Observer
 from cybernetes.services.kubelet.podrecord import PodRecord
@@ -127,21 +127,19 @@ class KubeletBackend:
         stats = {entry.container_id: entry for entry in await self._runtime.stats()}
         now = format_time(self._clock.now())
         pods = []
-        cpu_total = memory_total = 0
         for record in self._pods.records():
             containers = []
             for status in record.observed.running():
                 entry = stats.get(status.id)
                 if entry is None:
                     continue
-                cpu_total += entry.cpu_usage_ns
-                memory_total += entry.memory_working_set
                 containers.append(_container_stats(status, entry))
             pods.append(_pod_stats(record.pod, containers, now))
+        available = memory_available()
         node = {
             "nodeName": self._node.name,
-            "cpu": {"time": now, "usageCoreNanoSeconds": cpu_total},
-            "memory": {"time": now, "availableBytes": memory_available(), "workingSetBytes": memory_total},
+            "cpu": {"time": now, "usageCoreNanoSeconds": cpu_used_ns()},
+            "memory": {"time": now, "availableBytes": available, "workingSetBytes": memory_total() - available},
         }
         return {"node": node, "pods": pods}
 

@@ -62,6 +62,16 @@ def memory_total() -> int:
     return _memory_info().get("MemTotal", 0)
 
 
+def cpu_used_ns() -> int:
+    """Processor time that all processors of the machine have spent on work since it started, in ns."""
+    words = _read("/proc/stat").partition("\n")[0].split()
+    if len(words) < 9 or words[0] != "cpu":
+        return 0
+    user, nice, system, _idle, _waiting, *interrupts_and_stolen = (int(word) for word in words[1:9])
+    ticks = user + nice + system + sum(interrupts_and_stolen)
+    return ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
 def read_machine(root: Path) -> Machine:
     """``root`` is where pods' volumes are: the file system that ephemeral storage is counted on."""
     memory = _memory_info()

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Custom:
-    """``definition`` is the CustomResourceDefinition, ``version`` its entry of this version. Neither is changed."""
+    """``definition`` is the CustomResourceDefinition, ``version`` its entry of this version. Neither is changed.
+
+    ``printer`` makes its tables, where its columns are more than a definition can say.
+    """
 
     __slots__ = (
         "_merge_type",
@@ -40,7 +43,7 @@ class Custom:
         "version",
     )
 
-    def __init__(self, definition: Object, version: Object) -> None:
+    def __init__(self, definition: Object, version: Object, printer: Printer | None = None) -> None:
         spec = definition["spec"]
         names = definition["status"]["acceptedNames"]
         subresources = version.get("subresources") or {}
@@ -56,7 +59,7 @@ class Custom:
         scale = subresources.get("scale")
         self.scale: Scale | None = Scale(scale) if scale is not None else None
         self._raw = version
-        self._printer: Printer | None = None
+        self._printer = printer
         self._merge_type: MergeType | None = None
         #: Paths that field selectors may name.
         self.selectable: tuple[str, ...] = tuple(

@@ -18,13 +18,12 @@ _STORE = "etcd-0"
 async def get_component(backend: Backend, call: Call) -> Document:
     if call.name != _STORE:
         raise not_found("", "componentstatuses", call.name)
-    return Document({"kind": "ComponentStatus", "apiVersion": "v1", **await _store(backend)})
+    return Document({"kind": "ComponentStatus", "apiVersion": "v1", **await _store(backend)}, resource=call.resource)
 
 
 async def list_components(backend: Backend, call: Call) -> Document:
-    return Document(
-        {"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": [await _store(backend)]}
-    )
+    found = {"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": [await _store(backend)]}
+    return Document(found, resource=call.resource)
 
 
 async def _store(backend: Backend) -> Object:

@@ -20,6 +20,7 @@ from cybernetes.core.kubelet.node import Machine
 from cybernetes.core.objects import Object, name_of, namespace_of, uid_of
 from cybernetes.services.kubelet.runtimes.interface import PortStream, Stream
 from cybernetes.services.kubelet.server.backend import Refused
+from cybernetes.services.kubelet.simulated.usage import SimulatedUsage
 
 
 class SimulatedBackend:
@@ -29,7 +30,7 @@ class SimulatedBackend:
         self._clock = clock
         self._informer = informer
         self._is_ours = is_ours
-        self._machine = machine
+        self._usage = SimulatedUsage(machine)
 
     def pods(self) -> Sequence[Object]:
         return [pod for pod in self._informer.list() if self._is_ours(pod["spec"].get("nodeName", ""))]
@@ -105,35 +106,7 @@ class SimulatedBackend:
             raise Refused(500, f'container not found ("{container}")')
 
     async def summary(self) -> dict[str, Any]:
-        now = format_time(self._clock.now())
-        pods = []
-        for pod in self.pods():
-            containers = [
-                {
-                    "name": status["name"],
-                    "startTime": status["state"]["running"]["startedAt"],
-                    "cpu": {"time": now, "usageNanoCores": 1_000_000, "usageCoreNanoSeconds": 1_000_000_000},
-                    "memory": {"time": now, "workingSetBytes": 16 << 20, "usageBytes": 16 << 20},
-                }
-                for status in (pod.get("status") or {}).get("containerStatuses") or ()
-                if "running" in status["state"]
-            ]
-            reference = {"name": name_of(pod), "namespace": namespace_of(pod), "uid": uid_of(pod)}
-            count = len(containers)
-            pods.append(
-                {
-                    "podRef": reference,
-                    "containers": containers,
-                    "cpu": {"time": now, "usageCoreNanoSeconds": count * 1_000_000_000},
-                    "memory": {"time": now, "workingSetBytes": count * 16 << 20},
-                }
-            )
-        node = {
-            "nodeName": "simulated",
-            "cpu": {"time": now, "usageCoreNanoSeconds": 1_000_000_000},
-            "memory": {"time": now, "workingSetBytes": 1 << 30, "availableBytes": self._machine.memory - (1 << 30)},
-        }
-        return {"node": node, "pods": pods}
+        return self._usage.summary(self.pods(), self._clock.now())
 
 
 def _status(pod: Object, container: str) -> Object | None:
