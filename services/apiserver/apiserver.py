@@ -292,12 +292,12 @@ class ApiServer:
         self._nodes.stop()
         self._expiry.stop()
         await self._tasks.cancel()
+        if self._usage is not None:
+            await self._usage.stop()
         await self.webhooks.close()
         await self.storage.stop()
 
     def _trust(self) -> None:
-        if self._usage is not None:
-            await self._usage.stop()
         """Whose certificates are accepted: what the listeners' authorities signed, and the front proxy's."""
         files = dict.fromkeys(each.tls.client_ca for each in self._listeners if each.tls is not None)
         authorities = b"\n".join(path.read_bytes() for path in files if path is not None)
