@@ -61,10 +61,10 @@ from cybernetes.services.apiserver.server import HttpServer, Limits
 from cybernetes.services.apiserver.storage import Reader, Storage
 from cybernetes.services.apiserver.subresources import table
 from cybernetes.services.apiserver.subresources.streams import Nodes
-from cybernetes.services.apiserver.webhookclient import WebhookClient
 from cybernetes.services.apiserver.usage.handlers import handlers as usage_handlers
 from cybernetes.services.apiserver.usage.resources import resources as usage_resources
 from cybernetes.services.apiserver.usage.scraper import Scraper
+from cybernetes.services.apiserver.webhookclient import WebhookClient
 from cybernetes.services.common.component import Tasks
 from cybernetes.services.common.metrics import CONTENT_TYPE, Metrics, process_metrics
 
@@ -133,9 +133,9 @@ class Config:
     kubelet_sockets: Path | None = None
     #: Whose word about users is believed, from behind which certificate.
     front_proxy: FrontProxy | None = None
-    stop_grace_s: float = 5.0
     #: True: ``metrics.k8s.io`` is served from what kubelets say. Where another server does that, leave it to it.
     serves_usage: bool = False
+    stop_grace_s: float = 5.0
     event_ttl_s: float = EVENT_TTL_S
 
 
@@ -160,12 +160,12 @@ class ApiServer:
         self.random = random
         #: Our own: custom resources come and go in it.
         self.registry = registry or Registry(builtin().all())
-        #: The ports of ``listeners``, in order, once started.
         nodes = Nodes(config.kubelet_tls, config.kubelet_sockets)
         self._usage = Scraper(nodes) if config.serves_usage else None
         if self._usage is not None:
             for resource in usage_resources():
                 self.registry.add(resource)
+        #: The ports of ``listeners``, in order, once started.
         self.ports: list[int] = []
         self._listeners = tuple(listeners)
         self.storage = Storage(store, self.registry, on_failure=on_failure)
@@ -228,9 +228,9 @@ class ApiServer:
             self.registry, self.health, issuer, lambda: (CONTENT_TYPE, self.metrics.text()), self._external_address
         )
         special = table.special(self.rbac, self.authentication, issuer, service_accounts, nodes)
-        self.chain = Chain(self.backend, Routes(special), self.authentication, pages, in_flight, self._observe)
         if self._usage is not None:
             special = {**special, **usage_handlers(self._usage)}
+        self.chain = Chain(self.backend, Routes(special), self.authentication, pages, in_flight, self._observe)
         self.http = HttpServer(self.chain.serve, self.chain.describe, clock, config.limits)
         self._tasks = Tasks("apiserver", on_failure)
         self.webhooks = WebhookClient(self.backend)
