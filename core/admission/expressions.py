@@ -168,15 +168,22 @@ class Matched(NamedTuple):
     error: str = ""
 
 
+#: From an expression to its program, or what is wrong with it.
+Compile = Callable[[str], tuple[Program | None, str]]
+
+
 class Conditions:
     """Match conditions, compiled when they are first asked for."""
 
-    __slots__ = ("_compiled", "_fails_open", "_has_params", "_raw")
+    __slots__ = ("_compile", "_compiled", "_fails_open", "_raw")
 
-    def __init__(self, conditions: Sequence[Mapping[str, Any]], *, fails_open: bool, has_params: bool = False) -> None:
+    def __init__(
+        self, conditions: Sequence[Mapping[str, Any]], *, fails_open: bool, compile: Compile | None = None
+    ) -> None:
+        """``compile`` gives an expression's program, or what is wrong with it; by default ``compile_condition``."""
         self._raw = conditions
         self._fails_open = fails_open
-        self._has_params = has_params
+        self._compile = compile or compile_condition
         self._compiled: list[tuple[str, str, Program | None, str]] | None = None
 
     def __bool__(self) -> bool:
@@ -186,12 +193,13 @@ class Conditions:
         """Whether all of them hold. One that is false decides, whatever went wrong with others."""
         errors: list[str] = []
         left = CONDITIONS_COST_MAX
+        composition = variables.get("variables")  # of a policy: what they cost is the condition's, too
         for name, source, program, problem in self._programs():
             if program is None:
                 errors.append(problem)
                 continue
             result = program.evaluate(variables)
-            left -= result.cost
+            left -= result.cost + (composition.take_cost() if composition is not None else 0)
             if left < 0:
                 errors = [_OUT_OF_BUDGET]
                 break
@@ -210,7 +218,7 @@ class Conditions:
         if self._compiled is None:
             self._compiled = []
             for each in self._raw:
-                program, problem = compile_condition(each["expression"], has_params=self._has_params)
+                program, problem = self._compile(each["expression"])
                 self._compiled.append((each["name"], each["expression"], program, f"compilation error: {problem}"))
         return self._compiled
 
@@ -224,7 +232,3 @@ def compile_condition(source: str, *, has_params: bool = False) -> tuple[Program
     if program.type != types.BOOL:
         return None, f"must evaluate to bool but got {program.type}"
     return program, ""
-
-
-#: Makes the variables of a request, when an expression first needs them.
-Variables = Callable[[], Mapping[str, Any]]

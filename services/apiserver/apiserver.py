@@ -45,6 +45,7 @@ from cybernetes.services.apiserver.bootstrap import bootstrap
 from cybernetes.services.apiserver.call import Call
 from cybernetes.services.apiserver.chain import Chain
 from cybernetes.services.apiserver.configured.configured import Configured
+from cybernetes.services.apiserver.configured.typechecking import TypeChecking
 from cybernetes.services.apiserver.custom import lifecycle
 from cybernetes.services.apiserver.custom.definitions import Definitions
 from cybernetes.services.apiserver.custom.webhook import Converter
@@ -237,6 +238,7 @@ class ApiServer:
         self.storage.views.convert = Converter(self.webhooks, random)
         self.configured = Configured(self.storage, self.authorize, self.webhooks, random)
         self.backend.admitting.configured = self.configured
+        self._type_checking = TypeChecking(self.storage, self._tasks.spawn)
         self.definitions = Definitions(self.storage, self.registry)
         self._lifecycle = lifecycle.Lifecycle(self.backend, self.definitions, self._tasks.spawn)
         self._expiry = Expiry(self.storage, clock, self._tasks.spawn, config.event_ttl_s)
@@ -248,6 +250,7 @@ class ApiServer:
         self._roles.start()
         self.definitions.start()
         self.configured.start()
+        self._type_checking.start()
         if self.service_accounts is not None:
             TokenForgetting(self.storage, self.service_accounts).start()
         await bootstrap(self.storage, self.registry, self.clock, self.random, self.config.service_cidrs)
@@ -289,6 +292,7 @@ class ApiServer:
         self._roles.stop()
         self.definitions.stop()
         self.configured.stop()
+        self._type_checking.stop()
         self._nodes.stop()
         self._expiry.stop()
         await self._tasks.cancel()

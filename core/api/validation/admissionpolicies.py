@@ -1,8 +1,9 @@
-"""Admission policies and their bindings. Expressions are checked for presence: compiling them is for CEL."""
+"""Admission policies and their bindings. Their expressions are compiled, as far as that takes no kinds."""
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from cybernetes.core.api.defaulting.values import items
 from cybernetes.core.api.fielderror import (
@@ -30,6 +31,9 @@ from cybernetes.core.api.validation.webhooks import (
     check_rule,
 )
 from cybernetes.core.objects import Object
+
+if TYPE_CHECKING:
+    from cybernetes.core.admission.policies.composition import Compiled, Composed
 
 _ANNOTATIONS_MAX = 20
 _ANNOTATION_BYTES_MAX = 5 * 1024
@@ -101,27 +105,51 @@ def _check_head(spec: Object, old: Object | None) -> list[FieldError]:
 def _check_validating_spec(policy: Object, old: Object | None) -> list[FieldError]:
     spec, name = policy.get("spec") or {}, policy["metadata"].get("name") or ""
     errors = _check_head(spec, old)
-    errors += _check_variables(spec)
+    composed = _composed(spec)
+    errors += _check_variables(spec, composed)
     validations, annotations = items(spec, "validations"), items(spec, "auditAnnotations")
     if not validations and not annotations:
         message = "validations or auditAnnotations must contain at least one item"
         return [*errors, required("spec.validations", message), required("spec.auditAnnotations", message)]
     for index, validation in enumerate(validations):
-        errors += _check_validation(validation, f"spec.validations[{index}]")
+        errors += _check_validation(validation, f"spec.validations[{index}]", composed)
     if len(annotations) > _ANNOTATIONS_MAX:
         message = f"must not have more than {_ANNOTATIONS_MAX} auditAnnotations"
         errors.append(invalid_value("spec.auditAnnotations", annotations, message))
     seen: set[str] = set()
     for index, annotation in enumerate(annotations):
         at, key = f"spec.auditAnnotations[{index}]", annotation.get("key") or ""
-        errors += _check_annotation(annotation, name, at)
+        errors += _check_annotation(annotation, name, at, composed)
         if key in seen:
             errors.append(duplicate(f"{at}.key", key))
         seen.add(key)
     return errors
 
 
-def _check_variables(spec: Object) -> list[FieldError]:
+def _composed(spec: Object, *, is_mutating: bool = False) -> Composed:
+    """What the policy's expressions are compiled with: its variables, and the objects that patches make."""
+    from cybernetes.core.admission.policies import patchtypes  # late: few have policies
+    from cybernetes.core.admission.policies.composition import Composed
+
+    named = [(each.get("name") or "", each.get("expression") or "") for each in items(spec, "variables")]
+    variables = [(name, source) for name, source in named if name.strip() and source.strip()]
+    has_params = spec.get("paramKind") is not None
+    if not is_mutating:
+        return Composed(variables, has_params=has_params)
+    return Composed(
+        variables,
+        has_params=has_params,
+        structs=patchtypes.STRUCTS,
+        build=patchtypes.build,
+        functions=patchtypes.FUNCTIONS,
+    )
+
+
+def _check_compiled(path: str, shown: str, compiled: Compiled) -> list[FieldError]:
+    return [invalid_value(path, shown, compiled.problem)] if compiled.problem else []
+
+
+def _check_variables(spec: Object, composed: Composed) -> list[FieldError]:
     errors: list[FieldError] = []
     for index, variable in enumerate(items(spec, "variables")):
         at, name = f"spec.variables[{index}]", variable.get("name") or ""
@@ -131,13 +159,23 @@ def _check_variables(spec: Object) -> list[FieldError]:
             errors.append(invalid_value(f"{at}.name", name, "must be a valid CEL identifier"))
         if not (variable.get("expression") or "").strip():
             errors.append(required(f"{at}.expression", "expression is not specified"))
+        elif name in composed.variables:
+            errors += _check_compiled(f"{at}.expression", variable["expression"], composed.variables[name])
     return errors
 
 
-def _check_validation(validation: Object, path: str) -> list[FieldError]:
+def _check_validation(validation: Object, path: str, composed: Composed) -> list[FieldError]:
+    from cybernetes.core.cel.types import BOOL, STRING
+
     errors: list[FieldError] = []
-    if not (validation.get("expression") or "").strip():
+    source, message_source = validation.get("expression") or "", validation.get("messageExpression") or ""
+    if not source.strip():
         errors.append(required(f"{path}.expression", "expression is not specified"))
+    else:
+        errors += _check_compiled(f"{path}.expression", source, composed.compile(source, (BOOL,)))
+    if message_source.strip():
+        compiled = composed.compile(message_source, (STRING,), has_authorizer=False)
+        errors += _check_compiled(f"{path}.messageExpression", message_source, compiled)
     for field in ("messageExpression", "message"):
         text = validation.get(field) or ""
         if text and not text.strip():
@@ -151,7 +189,9 @@ def _check_validation(validation: Object, path: str) -> list[FieldError]:
     return errors
 
 
-def _check_annotation(annotation: Object, policy_name: str, path: str) -> list[FieldError]:
+def _check_annotation(annotation: Object, policy_name: str, path: str, composed: Composed) -> list[FieldError]:
+    from cybernetes.core.cel.types import NULL, STRING
+
     key, expression, at = annotation.get("key") or "", (annotation.get("valueExpression") or "").strip(), f"{path}.key"
     if policy_name:
         errors = check_label_key(f"{policy_name}/{key}", at)
@@ -162,6 +202,8 @@ def _check_annotation(annotation: Object, policy_name: str, path: str) -> list[F
         errors.append(required(at, "valueExpression is not specified"))
     elif len(expression.encode("utf-8", "replace")) > _ANNOTATION_BYTES_MAX:
         errors.append(required(at, f"must not exceed {_ANNOTATION_BYTES_MAX} bytes in length"))
+    else:
+        errors += _check_compiled(at, annotation["valueExpression"], composed.compile(expression, (STRING, NULL)))
     return errors
 
 
@@ -233,12 +275,13 @@ def _check_mutating_operations(resources: Object | None, path: str) -> list[Fiel
 def _check_mutating_spec(spec: Object, old: Object | None) -> list[FieldError]:
     errors = _check_head(spec, old)
     errors += _check_mutating_operations(spec.get("matchConstraints"), "spec.matchConstraints")
-    errors += _check_variables(spec)
+    composed = _composed(spec, is_mutating=True)
+    errors += _check_variables(spec, composed)
     mutations, reinvocation = items(spec, "mutations"), spec.get("reinvocationPolicy") or ""
     if not mutations:
         errors.append(required("spec.mutations", "mutations must contain at least one item"))
     for index, mutation in enumerate(mutations):
-        errors += _check_mutation(mutation, f"spec.mutations[{index}]")
+        errors += _check_mutation(mutation, f"spec.mutations[{index}]", composed)
     if not reinvocation:
         errors.append(required("spec.reinvocationPolicy"))
     elif reinvocation not in REINVOCATION_POLICIES:
@@ -246,7 +289,10 @@ def _check_mutating_spec(spec: Object, old: Object | None) -> list[FieldError]:
     return errors
 
 
-def _check_mutation(mutation: Object, path: str) -> list[FieldError]:
+def _check_mutation(mutation: Object, path: str, composed: Composed) -> list[FieldError]:
+    from cybernetes.core.admission.policies.patchtypes import OBJECT_TYPE, PATCH_TYPE
+    from cybernetes.core.cel.types import list_of
+
     kind = mutation.get("patchType") or ""
     if not kind:
         return [required(f"{path}.patchType")]
@@ -261,8 +307,12 @@ def _check_mutation(mutation: Object, path: str) -> list[FieldError]:
                 errors.append(invalid_value(at, f"{{{field}}}", message))
         elif part is None:
             errors.append(required(at, f"must be specified when patchType is {kind}"))
-        elif not (part.get("expression") or "").strip():
+        elif not (source := (part.get("expression") or "").strip()):
             errors.append(required(f"{at}.expression"))
+        else:
+            returns = list_of(PATCH_TYPE) if kind == "JSONPatch" else OBJECT_TYPE
+            compiled = composed.compile(source, (returns,), makes_objects=True)
+            errors += _check_compiled(f"{at}.expression", source, compiled)
     return errors
 
 

@@ -257,7 +257,18 @@ def shown(value: Any) -> str:
     )
 
 
+_POINTER_ESCAPES = str.maketrans({"/": "~1", "~": "~0"})
+
+
+def _escape_key(text: Any) -> str:
+    """A name as a step of a JSON pointer."""
+    if not isinstance(text, str):
+        raise no_such_overload()
+    return text.translate(_POINTER_ESCAPES)
+
+
 FUNCTIONS: dict[str, Function] = {
+    "jsonpatch.escapeKey": _escape_key,
     "charAt": _char_at,
     "indexOf": _index_of,
     "lastIndexOf": _last_index_of,

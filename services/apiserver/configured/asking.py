@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import orjson
 
@@ -22,7 +22,8 @@ from cybernetes.core.admission.webhooks.hooks import Hook
 from cybernetes.core.api.patch import apply_json_patch
 from cybernetes.core.clock import Random
 from cybernetes.core.errors import ApiError, forbidden, internal, quoted
-from cybernetes.core.objects import Gvr, Object, clone
+from cybernetes.core.objects import Gvr, clone
+from cybernetes.services.apiserver.configured.reinvocation import Reinvocation
 from cybernetes.services.apiserver.configured.variables import Scope
 from cybernetes.services.apiserver.configured.write import ConfiguredWrite
 from cybernetes.services.apiserver.webhookclient import WebhookClient, WebhookError
@@ -44,54 +45,17 @@ class Invocation(NamedTuple):
     resource: Gvr
 
 
-class Reinvocation:
-    """What is remembered between the two rounds of one write."""
-
-    __slots__ = ("_again", "_before", "_last", "is_wanted", "round")
-
-    def __init__(self) -> None:
-        self.round = 0
-        #: Somebody has changed the object after others had seen it.
-        self.is_wanted = False
-        self._before: set[str] = set()
-        self._again: set[str] = set()
-        self._last: bytes | None = None
-
-    def begin(self, obj: Object | None) -> None:
-        """Before a round of the webhooks or policies that this is of."""
-        if self.round and self._last is not None and orjson.dumps(obj) != self._last:
-            self.require()
-
-    def end(self, obj: Object | None) -> None:
-        self._last = orjson.dumps(obj)
-
-    def require(self) -> None:
-        """Those that were asked before see another object now."""
-        self._again |= self._before
-        self._before.clear()
-
-    def add(self, uid: str) -> None:
-        """One that wants to be asked again was asked."""
-        self._before.add(uid)
-
-    def skips(self, uid: str) -> bool:
-        """Whether it is not asked in this round."""
-        return self.round > 0 and uid not in self._again
-
-
 class Asking:
     """How the webhooks of one server are asked."""
 
-    def __init__(self, client: WebhookClient, random: Random, scope: Callable[[ConfiguredWrite], Scope]) -> None:
+    def __init__(self, client: WebhookClient, random: Random) -> None:
         self._client = client
         self._random = random
-        self._scope = scope
 
-    async def mutate(self, write: ConfiguredWrite, hooks: Sequence[Hook], state: Reinvocation) -> None:
+    async def mutate(self, write: ConfiguredWrite, hooks: Sequence[Hook], scope: Scope, state: Reinvocation) -> None:
         """Ask those that may change the object. Raises ApiError."""
         attributes = write.attributes
         state.begin(attributes.obj)
-        scope = self._scope(write)
         for index, hook in enumerate(hooks):
             invocation = await self._invocation(write, hook, scope)
             if invocation is None or state.skips(hook.uid):
@@ -115,9 +79,8 @@ class Asking:
                 state.add(hook.uid)
         state.end(attributes.obj)
 
-    async def validate(self, write: ConfiguredWrite, hooks: Sequence[Hook]) -> None:
+    async def validate(self, write: ConfiguredWrite, hooks: Sequence[Hook], scope: Scope) -> None:
         """Ask those that judge. Raises ApiError."""
-        scope = self._scope(write)
         found = [each for hook in hooks if (each := await self._invocation(write, hook, scope)) is not None]
         for each in found:  # converted one after the other, so that none is converted twice
             await write.object(each.resource)
@@ -215,5 +178,5 @@ class Asking:
         return answer
 
 
-def _annotate(annotations: dict[str, str], name: str, told: Mapping[str, Any] | Iterable[tuple[str, str]]) -> None:
-    annotations.update({f"{name}/{key}": value for key, value in dict(told).items()})
+def _annotate(annotations: dict[str, str], name: str, told: Mapping[str, str]) -> None:
+    annotations.update({f"{name}/{key}": value for key, value in told.items()})

@@ -14,7 +14,9 @@ from cybernetes.core.auth.attributes import Authorize
 from cybernetes.core.clock import Random
 from cybernetes.core.objects import Gvk, Object
 from cybernetes.services.apiserver.call import Call
-from cybernetes.services.apiserver.configured.asking import Asking, Reinvocation
+from cybernetes.services.apiserver.configured.asking import Asking
+from cybernetes.services.apiserver.configured.policies import Policies
+from cybernetes.services.apiserver.configured.reinvocation import Reinvocation
 from cybernetes.services.apiserver.configured.sources import GVRS, Sources
 from cybernetes.services.apiserver.configured.variables import Scope
 from cybernetes.services.apiserver.configured.write import ConfiguredWrite
@@ -48,7 +50,8 @@ class Configured:
         self._authorize = authorize
         self._sources = Sources()
         self._following = Following(storage, self._sources, GVRS)
-        self._asking = Asking(client, random, self._scope)
+        self._asking = Asking(client, random)
+        self._policies = Policies(storage)
 
     def start(self) -> None:
         self._following.start()
@@ -79,17 +82,22 @@ class Configured:
         """Raises ApiError."""
         if is_exempt(write.request):
             return
+        scope = Scope(write, self._authorize)
+        policies = self._sources.mutating_policies()
+        if policies and write.request.operation != "DELETE":
+            await self._policies.mutate(write, policies, scope, rounds.policies)
         hooks = self._sources.mutating_hooks()
         if hooks:
-            await self._asking.mutate(write, hooks, rounds.webhooks)
+            await self._asking.mutate(write, hooks, scope, rounds.webhooks)
 
     async def validate(self, write: ConfiguredWrite) -> None:
         """Raises ApiError."""
         if is_exempt(write.request):
             return
+        scope = Scope(write, self._authorize)
+        policies = self._sources.validating_policies()
+        if policies:
+            await self._policies.validate(write, policies, scope)
         hooks = self._sources.validating_hooks()
         if hooks:
-            await self._asking.validate(write, hooks)
-
-    def _scope(self, write: ConfiguredWrite) -> Scope:
-        return Scope(write, self._authorize)
+            await self._asking.validate(write, hooks, scope)
