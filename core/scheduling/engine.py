@@ -107,11 +107,7 @@ class Engine:
 
     def resources(self) -> list[Gvr]:
         """What must be observed beside pods and nodes: what the plugins say that they read."""
-        found: dict[Gvr, None] = {}
-        for framework in self.frameworks.values():
-            for plugin in framework.plugins.values():
-                found.update(dict.fromkeys(getattr(plugin, "reads", ())))
-        return list(found)
+        return list(dict.fromkeys(gvr for framework in self.frameworks.values() for gvr in framework.reads()))
 
     def is_ours(self, pod: Object) -> bool:
         return (pod["spec"].get("schedulerName") or "default-scheduler") in self.frameworks

@@ -12,6 +12,7 @@ from cybernetes.core.scheduling.cycle import Cycle
 from cybernetes.core.scheduling.diagnosis import Diagnosis
 from cybernetes.core.scheduling.interface import PreFiltered
 from cybernetes.core.scheduling.refusals import diagnose
+from cybernetes.core.scheduling.remedies import Change, in_words, smallest_changes
 
 if TYPE_CHECKING:
     from cybernetes.core.scheduling.framework import Framework
@@ -31,14 +32,23 @@ class NodeExplanation:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """``nodes`` are the feasible ones by falling score, then the others by name. ``message`` is the refusal's."""
+    """``nodes`` are the feasible ones by falling score, then the others by name. ``message`` is the refusal's.
+
+    ``changes``: when it fits nowhere, the smallest that would let it on to a node, the smallest first.
+    """
 
     nodes: tuple[NodeExplanation, ...]
     message: str = ""
+    changes: tuple[Change, ...] = ()
 
     @property
     def feasible(self) -> tuple[NodeExplanation, ...]:
         return tuple(node for node in self.nodes if node.is_feasible)
+
+    @property
+    def advice(self) -> str:
+        """``changes`` as a sentence; empty when there are none."""
+        return in_words(self.changes)
 
     def node(self, name: str) -> NodeExplanation:
         """Raises KeyError."""
@@ -77,4 +87,6 @@ def explain(framework: Framework, cycle: Cycle) -> Explanation:
         if name not in fitting
     ]
     refused_nodes.sort(key=lambda node: node.node)
-    return Explanation((*nodes, *refused_nodes), "" if nodes else diagnosis.message())
+    if nodes:
+        return Explanation((*nodes, *refused_nodes))
+    return Explanation(tuple(refused_nodes), diagnosis.message(), smallest_changes(framework, cycle))

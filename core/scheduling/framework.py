@@ -13,6 +13,7 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
+from cybernetes.core.objects import Gvr
 from cybernetes.core.scheduling.cycle import Cycle
 from cybernetes.core.scheduling.diagnosis import Diagnosis
 from cybernetes.core.scheduling.events import ANYTHING, EventHint
@@ -109,13 +110,20 @@ class Framework:
         is_any_own = any(not hasattr(p, "scope") for p in self.own_pre_filters)
         self.is_plain = not (self.own_filters or self.own_scorers or is_any_own)
 
+    def reads(self) -> list[Gvr]:
+        """What must be observed beside pods and nodes: what the plugins say that they read."""
+        found: dict[Gvr, None] = {}
+        for plugin in self.plugins.values():
+            found.update(dict.fromkeys(getattr(plugin, "reads", ())))
+        return list(found)
+
     # ---- queue
 
     def pre_enqueue(self, pod: dict[str, Any]) -> Status | None:
         """The first refusal, or None."""
         for plugin in self.points["preEnqueue"]:
             try:
-                status: Status | None = self._ask(plugin, plugin.pre_enqueue, pod)
+                status: Status | None = self.ask(plugin, plugin.pre_enqueue, pod)
             except PluginError as error:
                 return Status(Code.ERROR, (str(error),), plugin.name)
             if status is not None and not status.is_success:
@@ -305,14 +313,15 @@ class Framework:
 
     def filter_one(self, cycle: Cycle, plugins: list[Any], node: NodeInfo) -> Status | None:
         for plugin in plugins:
-            status: Status | None = self._ask(plugin, plugin.filter, cycle, node)
+            status: Status | None = self.ask(plugin, plugin.filter, cycle, node)
             if status is not None and not status.is_success:
                 if not status.code.is_rejection:
                     raise PluginError(f'running "{plugin.name}" filter plugin: {status.message}')
                 return status.of(plugin.name)
         return None
 
-    def _ask(self, plugin: Plugin, method: Any, *args: Any) -> Any:
+    def ask(self, plugin: Plugin, method: Any, *args: Any) -> Any:
+        """Call a plugin's method. Raises PluginError for whatever it raises."""
         try:
             guard = self.handle.guard
             if guard is None or plugin.name in PLUGINS:
@@ -327,7 +336,7 @@ class Framework:
         restricting: list[str] = []
         names: frozenset[str] | None = None
         for plugin in self.own_pre_filters:
-            answer = self._ask(plugin, plugin.pre_filter, cycle)
+            answer = self.ask(plugin, plugin.pre_filter, cycle)
             if isinstance(answer, PreFilterResult):
                 names = answer.node_names if names is None else names & answer.node_names
                 restricting.append(plugin.name)
@@ -347,14 +356,14 @@ class Framework:
         nodes = [self.table.at(row) for row in feasible.tolist()]
         for plugin, weight in scorers:
             if hasattr(plugin, "pre_score"):
-                status = self._ask(plugin, plugin.pre_score, cycle, nodes)
+                status = self.ask(plugin, plugin.pre_score, cycle, nodes)
                 if status is not None and status.code is Code.SKIP:
                     continue
                 if status is not None and not status.is_success:
                     raise PluginError(f'running "{plugin.name}" prescore plugin: {status.message}')
-            scores = {node.name: self._ask(plugin, plugin.score, cycle, node) for node in nodes}
+            scores = {node.name: self.ask(plugin, plugin.score, cycle, node) for node in nodes}
             if hasattr(plugin, "normalize"):
-                self._ask(plugin, plugin.normalize, cycle, scores)
+                self.ask(plugin, plugin.normalize, cycle, scores)
             for node in nodes:
                 score = scores[node.name]
                 if not isinstance(score, int) or not 0 <= score <= SCORE_MAX:
@@ -391,7 +400,7 @@ class Framework:
         reasons: list[str] = []
         nominated: NominatedNode | None = None
         for plugin in self.points["postFilter"]:
-            found, status = self._ask(plugin, plugin.post_filter, cycle, diagnosis)
+            found, status = self.ask(plugin, plugin.post_filter, cycle, diagnosis)
             if status.is_success or status.code is Code.ERROR:
                 return found, status.of(plugin.name)
             nominated = found if found is not None else nominated
@@ -401,7 +410,7 @@ class Framework:
     def reserve(self, cycle: Cycle, node_name: str) -> Status | None:
         """Let plugins take what the placement needs; a refusal undoes all of it."""
         for plugin in self.points["reserve"]:
-            status: Status | None = self._ask(plugin, plugin.reserve, cycle, node_name)
+            status: Status | None = self.ask(plugin, plugin.reserve, cycle, node_name)
             if status is not None and not status.is_success:
                 self.unreserve(cycle, node_name)
                 return status.of(plugin.name)
@@ -409,13 +418,13 @@ class Framework:
 
     def unreserve(self, cycle: Cycle, node_name: str) -> None:
         for plugin in reversed(self.points["reserve"]):
-            self._ask(plugin, plugin.unreserve, cycle, node_name)
+            self.ask(plugin, plugin.unreserve, cycle, node_name)
 
     def permit(self, cycle: Cycle, node_name: str) -> tuple[Status | None, dict[str, float]]:
         """A refusal; or the plugins that want the pod to wait, each with the seconds it gives it."""
         waits: dict[str, float] = {}
         for plugin in self.points["permit"]:
-            status, timeout_s = self._ask(plugin, plugin.permit, cycle, node_name)
+            status, timeout_s = self.ask(plugin, plugin.permit, cycle, node_name)
             if status is None or status.is_success:
                 continue
             if status.code is not Code.WAIT:
@@ -425,7 +434,7 @@ class Framework:
 
     def post_bind(self, cycle: Cycle, node_name: str) -> None:
         for plugin in self.points["postBind"]:
-            self._ask(plugin, plugin.post_bind, cycle, node_name)
+            self.ask(plugin, plugin.post_bind, cycle, node_name)
 
     def _refused(self, status: Status) -> Found:
         diagnosis = Diagnosis(len(self.table), pre_filter=status)

@@ -205,17 +205,24 @@ class ControlPlane:
         ]
 
     async def start_scheduler(self, informers: InformerFactory) -> None:
-        from cybernetes.services.scheduler.scheduler import SchedulerService
+        """Raises StartFailure for a configuration or a plugin that the user must mend."""
+        from cybernetes.core.scheduling.profile import ProfileError
+        from cybernetes.services.scheduler import loading
 
-        scheduler = SchedulerService(
-            self.client("system:kube-scheduler", agent="kube-scheduler"),
-            self.clock,
-            self.random,
-            informers=informers,
-            on_failure=self.process.failed,
-        )
+        try:
+            scheduler = loading.scheduler(
+                self.options.scheduler_config,
+                self.options.scheduler_plugins,
+                self.client("system:kube-scheduler", agent="kube-scheduler"),
+                self.clock,
+                self.random,
+                informers=informers,
+                on_failure=self.process.failed,
+            )
+        except ProfileError as error:
+            raise StartFailure(f"the scheduler's configuration: {error}") from error
         await self.process.start(scheduler)
-        self.process.component_ready("scheduler", "default-scheduler")
+        self.process.component_ready("scheduler", ", ".join(scheduler.engine.frameworks))
 
     async def start_simulated_nodes(self, informers: InformerFactory) -> None:
         from cybernetes.services.kubelet.simulated.nodes import SimulatedNodes

@@ -43,6 +43,9 @@ class ClusterOptions:
     without: tuple[str, ...] = ()
     #: The file that describes how simulated pods behave; empty for the default.
     simulation: str = ""
+    #: A KubeSchedulerConfiguration, and a Python file with plugins; empty for the default scheduler.
+    scheduler_config: str = ""
+    scheduler_plugins: str = ""
     seed: int | None = None
     #: True where the node lives in a user namespace of its own because we are not root.
     rootless: bool = False

@@ -45,6 +45,8 @@ def _up(parser: argparse.ArgumentParser) -> None:
         "--without", default="", metavar="NAME,…", help=f"leave out some of {', '.join(OPTIONAL_COMPONENTS)}"
     )
     parser.add_argument("--simulation", default="", metavar="FILE", help="how simulated pods behave")
+    parser.add_argument("--scheduler-config", default="", metavar="FILE", help="a KubeSchedulerConfiguration")
+    parser.add_argument("--scheduler-plugins", default="", metavar="FILE", help="Python with scheduler plugins")
     parser.add_argument("--detach", action="store_true", help="return when the cluster is ready, and leave it running")
 
 
@@ -80,6 +82,37 @@ def _snapshot(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--storage", default="", metavar="URL", help="save from this store, not from a cluster's own")
 
 
+def _world(parser: argparse.ArgumentParser) -> None:
+    _data_dir(parser)
+    parser.add_argument("--kubeconfig", default="", metavar="FILE", help="another cluster than this one")
+    parser.add_argument(
+        "--from", dest="file", default="", metavar="FILE", help="a snapshot, or what kubectl get -o yaml wrote"
+    )
+    parser.add_argument(
+        "--scheduler-config", default="", metavar="FILE", help="KubeSchedulerConfiguration whose first profile decides"
+    )
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+
+
+def _explain(parser: argparse.ArgumentParser) -> None:
+    _world(parser)
+    parser.add_argument("kind", metavar="pod")
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("-n", "--namespace", default="default", help="default: %(default)s")
+    parser.add_argument("--all", action="store_true", help="every node, however many there are")
+
+
+def _whatif(parser: argparse.ArgumentParser) -> None:
+    _world(parser)
+    parser.add_argument(
+        "-f", dest="pods", action="append", default=[], metavar="FILE", help="pods or workloads that would come"
+    )
+    parser.add_argument("--times", type=int, default=1, metavar="N", help="so many times what the files name")
+    parser.add_argument("--remove-node", action="append", default=[], metavar="NAME,…", help="nodes that would go")
+    parser.add_argument("--add-nodes", type=int, default=0, metavar="N", help="nodes that would come")
+    parser.add_argument("--like", default="", metavar="NODE", help="what those are like (default: the first node)")
+
+
 def _node(parser: argparse.ArgumentParser) -> None:
     _part(parser)
     parser.add_argument("--name", default="", help="the node's name (default: the machine's)")
@@ -93,6 +126,8 @@ COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] 
     "kubectl": ("kubectl", "the real kubectl, pointed at this cluster", _passed_on),
     "shell": ("shell", "a command where the node is (needed without root only)", _passed_on),
     "snapshot": ("snapshot", "save the cluster's state to a file, or restore it", _snapshot),
+    "explain": ("explain", "say where a pod fits, or why nowhere and what would help", _explain),
+    "whatif": ("whatif", "say what would be placed where if pods came or nodes went", _whatif),
     "store": ("parts", "run the store alone", _part),
     "apiserver": ("parts", "run the API server alone", _apiserver),
     "scheduler": ("parts", "run the scheduler alone", _part),

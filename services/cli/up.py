@@ -65,6 +65,12 @@ def decide(given: argparse.Namespace) -> ClusterOptions:
         raise UsageError(f"--port: {given.port} is not a port (0 to 65535)")
     if given.simulation and not Path(given.simulation).is_file():
         raise UsageError(f"--simulation: there is no file {given.simulation}")
+    for option, path in (
+        ("--scheduler-config", given.scheduler_config),
+        ("--scheduler-plugins", given.scheduler_plugins),
+    ):
+        if path and not Path(path).is_file():
+            raise UsageError(f"{option}: there is no file {path}")
     if given.proxy_mode == "nftables" and shutil.which("nft") is None:
         raise UsageError("--proxy-mode nftables: there is no nft command: install nftables or leave the option out")
     runtime = _runtime(given.runtime)
@@ -86,6 +92,8 @@ def decide(given: argparse.Namespace) -> ClusterOptions:
         apiserver_workers=given.apiserver_workers,
         without=without,
         simulation=str(Path(given.simulation).absolute()) if given.simulation else "",
+        scheduler_config=str(Path(given.scheduler_config).absolute()) if given.scheduler_config else "",
+        scheduler_plugins=str(Path(given.scheduler_plugins).absolute()) if given.scheduler_plugins else "",
         rootless=is_rootless,
     )
 

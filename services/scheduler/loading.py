@@ -1,4 +1,6 @@
-"""Finds plugins that do not ship: installed ones by entry point, others in a Python file.
+"""The scheduler that configuration files describe, with plugins that do not ship.
+
+Plugins are found by entry point where they are installed, others in a Python file.
 
 An installed distribution names its factories in the group ``cybernetes.scheduler_plugins``; a file has them in a
 dictionary ``PLUGINS``: name -> callable of (args, handle), see ``core/scheduling/plugins/registry.py``.
@@ -7,15 +9,48 @@ dictionary ``PLUGINS``: name -> callable of (args, handle), see ``core/schedulin
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from cybernetes.core.client.factory import InformerFactory
+from cybernetes.core.client.interface import Client
+from cybernetes.core.clock import Clock, Random
+from cybernetes.core.scheduling.configuration import Configuration
 from cybernetes.core.scheduling.plugins.registry import PLUGINS, Factory
 from cybernetes.core.scheduling.profile import ProfileError
+from cybernetes.services.scheduler.scheduler import SchedulerService
 
 GROUP = "cybernetes.scheduler_plugins"
+
+
+def scheduler(
+    config: str,
+    plugins: str,
+    client: Client,
+    clock: Clock,
+    random: Random,
+    *,
+    informers: InformerFactory | None = None,
+    on_failure: Callable[[BaseException], None] | None = None,
+) -> SchedulerService:
+    """As the files say: a KubeSchedulerConfiguration and one with plugins, either may be empty. Raises ProfileError."""
+    read = Configuration.from_file(Path(config)) if config else Configuration()
+    factories = dict(from_file(Path(plugins))) if plugins else {}
+    names = {name for profile in read.profiles for name in profile.plugin_names}
+    return SchedulerService(
+        client,
+        clock,
+        random,
+        informers=informers,
+        profiles=read.profiles,
+        plugins={**installed(names - factories.keys()), **factories},
+        extenders=read.extenders,
+        initial_backoff_s=read.initial_backoff_s,
+        max_backoff_s=read.max_backoff_s,
+        on_failure=on_failure,
+    )
 
 
 def installed(wanted: Iterable[str]) -> dict[str, Factory]:

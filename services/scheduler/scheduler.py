@@ -33,6 +33,7 @@ from cybernetes.core.scheduling.profile import Profile
 from cybernetes.core.scheduling.waiting import WaitingPod
 from cybernetes.services.common.component import Tasks
 from cybernetes.services.common.metrics import Metrics
+from cybernetes.services.scheduler.advisor import Advisor
 from cybernetes.services.scheduler.evictions import Evictions
 from cybernetes.services.scheduler.extenders import Extenders
 from cybernetes.services.scheduler.guard import Guard
@@ -96,6 +97,12 @@ class SchedulerService:
         self._bindings_max = bindings_max
         self._bindings = 0
         self._evictions = Evictions(self.engine, client, clock, self._tasks, self._recorders)
+        self._advisor = Advisor(
+            self.engine,
+            clock,
+            self._tasks,
+            lambda decision, message: self._tell(decision, "Normal", "SmallestChange", "Scheduling", message),
+        )
         self._bad_nodes: dict[str, str] = {}
         self._detach: list[Callable[[], None]] = []
 
@@ -233,6 +240,8 @@ class SchedulerService:
         if not decision.is_skipped:
             reason = "SchedulerError" if decision.is_error else "Unschedulable"
             self._statuses.put(decision.queued, reason, decision.message, decision.nominated)
+            if not decision.nominated:
+                self._advisor.refused(decision)
         for record in decision.displaced:
             self._statuses.clear_nomination(record)
 

@@ -246,3 +246,18 @@ def test_plugins_in_a_file(tmp_path: Path) -> None:
 
 def test_nothing_is_imported_that_no_profile_names() -> None:
     assert installed(["NodeName", "NobodyOffersThis"]) == {}
+
+
+# ---- advice
+
+
+async def test_a_pod_that_fits_nowhere_is_told_what_would_help(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cybernetes.services.scheduler.advisor.DELAY_S", 0.0)
+    await world.add_nodes(node("n1", cpu="1"))
+    await world.scheduler()
+    await world.add_pods(pod("big", cpu="1500m"))
+
+    async def advice() -> str:
+        return next((message for reason, message in await world.events("big") if reason == "SmallestChange"), "")
+
+    assert await eventually(advice, turns=20_000) == "It would fit node n1 with 500m less cpu"

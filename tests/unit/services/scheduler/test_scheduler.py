@@ -73,7 +73,7 @@ async def test_pods_that_fit_nowhere_say_why_and_go_when_they_can(world: World) 
 
     found = await eventually(unscheduled)
     assert (found["status"], found["reason"], found["message"]) == ("False", "Unschedulable", message)
-    assert await eventually(lambda: world.events("big")) == [("FailedScheduling", message)]
+    assert (await eventually(lambda: world.events("big")))[0] == ("FailedScheduling", message)
     assert service.engine.queue.counts["unschedulable"] == 1
     await world.add_nodes(node("n2"))
     assert await eventually(lambda: world.node_of("big")) == "n2"
