@@ -66,6 +66,8 @@ class DirectClient:
             **{"continue": continue_token},
         )
         answer = await self._chain.execute(call)
+        if isinstance(answer, Document):  # what is answered and not kept
+            return ListPage(answer.obj["items"], "", "", None)
         assert isinstance(answer, Items)
         convert = answer.resource.from_storage
         items = [cached.decoded(is_bare=True) for cached in answer.records]

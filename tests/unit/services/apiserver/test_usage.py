@@ -12,6 +12,7 @@ from cybernetes.core.objects import NODES, PODS, Object
 from cybernetes.services.apiserver.exchange import Exchange
 from cybernetes.services.apiserver.server import HttpServer
 from cybernetes.services.apiserver.usage import scraper
+from cybernetes.services.apiserver.usage.resources import POD_METRICS
 
 PATH = "/apis/metrics.k8s.io/v1beta1"
 
@@ -81,6 +82,12 @@ async def test_pods(served) -> None:
     for name in ("pending", "nobody"):
         missing = await cluster.get(f"{PATH}/namespaces/default/pods/{name}")
         assert (missing.code, missing.json()["message"]) == (404, f'pods.metrics.k8s.io "{name}" not found')
+
+
+async def test_components_of_the_process_read_it_too(served) -> None:
+    cluster, _ = served
+    page = await cluster.direct().list(POD_METRICS, "default", label_selector="app in (p,q)")
+    assert [each["metadata"]["name"] for each in page.items] == ["p", "q"]
 
 
 async def test_one_look_each_fifteen_seconds(served) -> None:
