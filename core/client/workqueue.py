@@ -16,7 +16,7 @@ import asyncio
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
 from cybernetes.core.clock import Clock
@@ -98,6 +98,12 @@ class WorkQueue(Generic[K]):
     @property
     def delayed(self) -> int:
         return len(self._due)
+
+    def pending(self, until_s: float) -> Iterator[K]:
+        """The keys that wait, are worked on, or whose delay is over by ``until_s`` (of the loop's time)."""
+        yield from self._waiting
+        yield from self._active
+        yield from (key for key, due_s in self._due.items() if due_s <= until_s)
 
     def add(self, key: K) -> None:
         if self._is_shut_down:

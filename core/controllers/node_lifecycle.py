@@ -50,6 +50,8 @@ class NodeLifecycle:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        #: How long a node may be silent.
+        self.grace_s = settings.node_monitor_grace_period_s
         self._nodes: dict[str, _Node] = {}
         #: zone -> the nodes that wait for their NoExecute taint, in order.
         self._waiting: dict[str, dict[str, None]] = {}
@@ -139,7 +141,7 @@ class NodeLifecycle:
     def _grace_s(self, node: Object) -> float:
         if health.ready_condition(node) is None:
             return self._settings.node_startup_grace_period_s
-        return self._settings.node_monitor_grace_period_s
+        return self.grace_s
 
     def _forget(self, name: str, now: float) -> Steps:
         known = self._nodes.pop(name, None)
@@ -235,7 +237,7 @@ class NodeLifecycle:
         rate = health.eviction_rate(state, ready + not_ready, self._settings)
         if rate <= 0:
             # Looked at again when a node of the zone changes, and now and then.
-            yield Again(self._settings.node_monitor_grace_period_s, _ZONE + zone)
+            yield Again(self.grace_s, _ZONE + zone)
             return
         wait_s = self._last_taint_s.get(zone, float("-inf")) + 1.0 / rate - now
         if wait_s > 0:

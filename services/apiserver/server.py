@@ -180,6 +180,11 @@ class Connection(asyncio.Protocol):
         return [each if isinstance(each, bytes) else each.public_bytes(_ssl.ENCODING_DER) for each in found]
 
     @property
+    def is_answering(self) -> bool:
+        """Whether a request is being worked on; a watch that goes on by itself is not."""
+        return self._task is not None
+
+    @property
     def peer_address(self) -> str:
         peer = self.transport.get_extra_info("peername")
         return str(peer[0]) if isinstance(peer, tuple) else ""
@@ -380,6 +385,11 @@ class HttpServer:
         self._listeners.append(listener)
         bound: int = listener.sockets[0].getsockname()[1]
         return bound
+
+    def accept(self) -> Connection:
+        """The protocol of a connection that comes by another way than a listener: from within this process."""
+        self.loop = asyncio.get_running_loop()
+        return Connection(self)
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """Accept no more, end streams, let requests be answered for up to ``grace_s``, then drop what is left."""

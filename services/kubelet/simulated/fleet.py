@@ -8,6 +8,10 @@ seconds. Large fleets renew less often, up to every twenty seconds: the node con
     100        10 s          10
     1,000      10 s          100
     5,000      20 s          250
+
+Whoever runs a fleet on virtual time, and has the node controller be as patient, may set ``lease_interval_s`` himself: a
+month of three nodes that renew every ten seconds is 780,000 writes that say nothing. A node that is silenced does not
+renew at all, as one that has lost its power.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cybernetes.core.client.interface import Client
+from cybernetes.core.client.workqueue import WorkQueue
 from cybernetes.core.clock import Clock, Random
 from cybernetes.core.errors import ApiError, is_already_exists, is_conflict, is_not_found
 from cybernetes.core.kubelet.node import (
@@ -43,6 +48,8 @@ ANNOTATION = "cybernetes.io/simulated"
 FULL_RATE_NODES_MAX = 1000
 SLOW_INTERVAL_S = 20.0
 _WRITERS = 16
+#: An interval is divided into at most so many ticks, of a second or more.
+_TICKS_MAX = 20
 
 
 class _Node:
@@ -73,6 +80,7 @@ class Fleet:
         labels: Mapping[str, str],
         taints: Sequence[Mapping[str, Any]],
         on_managed: Callable[[str], None],
+        lease_interval_s: float | None = None,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
         self._client = client
@@ -92,13 +100,31 @@ class Fleet:
         self._tasks = Tasks("simulated nodes", on_failure)
         self._workers = KeyedWorkers("simulated nodes", clock, self._process, limit=_WRITERS)
         self.renewals = 0
+        #: Nodes that have fallen silent.
+        self.silent: set[str] = set()
+        self._interval_s = lease_interval_s
+        self._hurry = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._nodes)
 
     @property
+    def queue(self) -> WorkQueue[str]:
+        """The nodes that are to be registered or renewed."""
+        return self._workers.queue
+
+    @property
     def lease_interval_s(self) -> float:
+        if self._interval_s is not None:
+            return self._interval_s
         return LEASE_INTERVAL_S if len(self._nodes) <= FULL_RATE_NODES_MAX else SLOW_INTERVAL_S
+
+    def renew_all(self, lease_interval_s: float | None) -> None:
+        """Renew every Lease now, and from now on at this interval (None: that of a kubelet)."""
+        self._interval_s = lease_interval_s
+        for name in self._nodes:
+            self._workers.add(name)
+        self._hurry.set()
 
     def addresses(self, node_name: str) -> NodeAddresses | None:
         node = self._nodes.get(node_name)
@@ -127,6 +153,11 @@ class Fleet:
             self._joining[name] = node
             self._workers.add(name)
 
+    def rejoin(self, node: Object) -> None:
+        """A node was away: it says again how it is."""
+        self._joining[name_of(node)] = node
+        self._workers.add(name_of(node))
+
     def on_update(self, old: Object, node: Object) -> None:
         self.on_add(node)
 
@@ -141,6 +172,8 @@ class Fleet:
 
     async def _process(self, name: str) -> None:
         node = self._joining.get(name)
+        if name in self.silent:
+            return
         if node is None and name in self._nodes:
             await self._renew_one(name, self._nodes[name])
             return
@@ -191,19 +224,30 @@ class Fleet:
             await self._client.patch(NODES, facts.name, {"status": wanted}, subresource="status")
 
     async def _renew(self) -> None:
-        """Every second the Leases whose time has come, an even share of them."""
+        """At every tick the Leases whose time has come, an even share of them."""
         while True:
             now = self._clock.monotonic()
             interval_s = self.lease_interval_s
-            share = -(-len(self._nodes) // max(1, int(interval_s)))
-            due = [name for name, node in self._nodes.items() if now - node.renewed_at >= interval_s - 1.0]
+            ticks = min(max(1, int(interval_s)), _TICKS_MAX)
+            tick_s = max(1.0, interval_s / ticks)
+            share = -(-len(self._nodes) // ticks)
+            due = [
+                name
+                for name, node in self._nodes.items()
+                if now - node.renewed_at >= interval_s - tick_s and name not in self.silent
+            ]
             # Those that have waited for their full interval go first, whatever the share.
             due.sort(key=lambda name: self._nodes[name].renewed_at)
             for count, name in enumerate(due):
                 if count >= share and now - self._nodes[name].renewed_at < interval_s:
                     break
                 self._workers.add(name)
-            await asyncio.sleep(1.0)
+            self._hurry.clear()
+            timer = asyncio.get_running_loop().call_later(tick_s, self._hurry.set)
+            try:
+                await self._hurry.wait()
+            finally:
+                timer.cancel()
 
     async def _renew_one(self, name: str, node: _Node) -> None:
         lease = new_lease(name, node.uid, self._clock.now(), LEASE_DURATION_S)

@@ -75,6 +75,7 @@ class SimulatedNodes:
         rules: Sequence[Rule] = (),
         events: bool | None = None,
         writers: int = 32,
+        lease_interval_s: float | None = None,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
         self.names = list(names) or [f"node-{index}" for index in range(count)]
@@ -106,6 +107,7 @@ class SimulatedNodes:
             labels=labels or {},
             taints=taints,
             on_managed=self._node_managed,
+            lease_interval_s=lease_interval_s,
             on_failure=on_failure,
         )
         self.pods = PodSimulator(
@@ -142,6 +144,21 @@ class SimulatedNodes:
         await self.fleet.stop()
         for recorder in self._recorders.values():
             await recorder.stop()
+
+    def silence(self, node_name: str) -> None:
+        """The node is cut off: it renews no Lease, and nothing is heard of its pods."""
+        self.fleet.silent.add(node_name)
+
+    def revive(self, node_name: str) -> None:
+        """It is back, with its pods as they were."""
+        self.fleet.silent.discard(node_name)
+        node = self._nodes_informer.get("", node_name)
+        if node is not None:
+            self.fleet.rejoin(node)
+        self.pods.look_again(node_name)
+
+    def is_silent(self, node_name: str) -> bool:
+        return node_name in self.fleet.silent
 
     def addresses(self, node_name: str) -> NodeAddresses | None:
         return self.fleet.addresses(node_name)

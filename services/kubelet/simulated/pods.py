@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from cybernetes.core.client.interface import STRATEGIC_MERGE_PATCH, Client
+from cybernetes.core.client.workqueue import WorkQueue
 from cybernetes.core.clock import Clock, Random
 from cybernetes.core.errors import ApiError, is_not_found
 from cybernetes.core.kubelet import spec
@@ -38,6 +39,10 @@ class Nodes(Protocol):
 
     def addresses(self, node_name: str) -> NodeAddresses | None:
         """None for a node that is not simulated."""
+        ...
+
+    def is_silent(self, node_name: str) -> bool:
+        """Whether the node is cut off: nothing is heard of its pods."""
         ...
 
 
@@ -72,11 +77,22 @@ class PodSimulator:
         return len(self._pods)
 
     @property
+    def queue(self) -> WorkQueue[str]:
+        """The pods to which something is still to happen, by uid."""
+        return self._workers.queue
+
+    @property
     def is_idle(self) -> bool:
         return self._workers.is_idle
 
     async def stop(self) -> None:
         await self._workers.stop()
+
+    def look_again(self, node_name: str) -> None:
+        """Go on with the pods of a node that was silent."""
+        for uid, pod in self._pods.items():
+            if pod["spec"].get("nodeName") == node_name:
+                self._workers.add(uid)
 
     # Changes, from the informer.
 
@@ -136,7 +152,7 @@ class PodSimulator:
 
     async def _process(self, uid: str) -> None:
         pod = self._pods.get(uid)
-        if pod is None:
+        if pod is None or self._nodes.is_silent(pod["spec"].get("nodeName", "")):
             return
         if not all("image" in container for container in spec.containers(pod)):
             pod = await self._whole(uid, pod)  # known from before we listened: a projection
