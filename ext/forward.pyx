@@ -57,6 +57,22 @@ cdef int read_address(object host, object port, Address *address) except -1:
     return 0
 
 
+cdef Network *make_networks(list networks):
+    cdef Network *made = <Network *>calloc(max(1, len(networks)), sizeof(Network))
+    cdef bytes packed
+    cdef const uint8_t *data
+    cdef int index
+    if made == NULL:
+        return NULL
+    for index, network in enumerate(networks):
+        packed = network.network_address.packed
+        data = packed
+        made[index].family = AF_INET if network.version == 4 else AF_INET6
+        made[index].prefix = network.prefixlen
+        memcpy(made[index].address, data, len(packed))
+    return made
+
+
 cdef class Forwarder:
     """Starts its threads at once; ``close`` ends them and every connection.
 
@@ -211,19 +227,20 @@ cdef class Forwarder:
         self._open()
         target_release(<Target *><uint64_t>self.targets.pop(name))
 
-    def listen(self, int descriptor, str target, *, source_ranges=()):
+    def listen(self, int descriptor, str target, *, source_ranges=(), keep_source=()):
         """Serve an open socket, which the forwarder owns from now on, also when this raises; returns a number for it.
 
         A stream socket must be listening, a datagram socket bound. One that is bound to every address must ask for
         the address of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO). Only clients in ``source_ranges`` are served,
-        without any everybody. Raises KeyError for an unknown target, OSError for what is no such socket.
+        without any everybody. Backends see the addresses of clients in ``keep_source`` (the replies must be routed here).
+        Raises KeyError for an unknown target, OSError for what is no such socket.
         """
         cdef Shared *shared
         cdef Listener *listener
         cdef int failure
         try:
             shared = self._open()
-            listener = self._make_listener(descriptor, target, source_ranges)
+            listener = self._make_listener(descriptor, target, source_ranges, keep_source)
         except BaseException:
             close(descriptor)
             raise
@@ -242,29 +259,26 @@ cdef class Forwarder:
             raise OSError(failure, os.strerror(failure))
         return listener.slot
 
-    cdef Listener *_make_listener(self, int descriptor, str target, source_ranges) except NULL:
+    cdef Listener *_make_listener(self, int descriptor, str target, source_ranges, keep_source) except NULL:
         cdef Target *found = <Target *><uint64_t>self.targets[target]
         cdef Listener *listener
         cdef int one = 1, idle = KEEPALIVE_S
-        cdef bytes packed
-        cdef const uint8_t *data
         with sockets.socket(fileno=os.dup(descriptor)) as view:
             family, is_datagram, name = view.family, view.type == sockets.SOCK_DGRAM, view.getsockname()
-        networks = [ip_network(text) for text in source_ranges]
+        allowed = [ip_network(text) for text in source_ranges]
+        kept = [ip_network(text) for text in keep_source]
         listener = <Listener *>calloc(1, sizeof(Listener))
         if listener == NULL:
             raise MemoryError
-        listener.allowed = <Network *>calloc(max(1, len(networks)), sizeof(Network))
-        if listener.allowed == NULL:
+        listener.allowed = make_networks(allowed)
+        listener.kept = make_networks(kept)
+        if listener.allowed == NULL or listener.kept == NULL:
+            free(listener.allowed)
+            free(listener.kept)
             free(listener)
             raise MemoryError
-        for network in networks:
-            packed = network.network_address.packed
-            data = packed
-            listener.allowed[listener.allowed_count].family = AF_INET if network.version == 4 else AF_INET6
-            listener.allowed[listener.allowed_count].prefix = network.prefixlen
-            memcpy(listener.allowed[listener.allowed_count].address, data, len(packed))
-            listener.allowed_count += 1
+        listener.allowed_count = len(allowed)
+        listener.kept_count = len(kept)
         listener.references = 1
         listener.descriptor = descriptor
         listener.is_datagram = is_datagram

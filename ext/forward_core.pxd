@@ -56,6 +56,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int MSG_NOSIGNAL, MSG_DONTWAIT, MSG_TRUNC
     int socket(int, int, int)
     int connect(int, sockaddr *, socklen_t)
+    int bind(int, sockaddr *, socklen_t)
     int accept4(int, sockaddr *, socklen_t *, int)
     int getsockopt(int, int, int, void *, socklen_t *)
     int setsockopt(int, int, int, void *, socklen_t)
@@ -67,6 +68,8 @@ cdef extern from "<sys/socket.h>" nogil:
 
 cdef extern from "<netinet/in.h>" nogil:
     int IPPROTO_TCP, IPPROTO_IP, IPPROTO_IPV6
+
+    int IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT, IPV6_TRANSPARENT
 
 cdef extern from "<netinet/tcp.h>" nogil:
     int TCP_NODELAY, TCP_KEEPIDLE
@@ -150,6 +153,8 @@ cdef struct Listener:
     Target *target
     Network *allowed
     int allowed_count
+    Network *kept          # backends see the addresses of these clients
+    int kept_count
 
 cdef struct Limits:
     int connections_max    # of all workers
@@ -181,6 +186,7 @@ cdef struct Connection:
     int is_waiting         # in the list of those that have more to do
     int deadline_list      # which list of deadlines it is in, -1 for none
     int attempts
+    int keeps_source
     int first              # where the round began for it
     int64_t started_us
     int64_t deadline_ms
@@ -291,6 +297,7 @@ cdef inline void listener_release(Listener *listener) noexcept nogil:
         close(listener.descriptor)
         target_release(listener.target)
         free(listener.allowed)
+        free(listener.kept)
         free(listener)
 
 
@@ -308,22 +315,45 @@ cdef inline Listener *listener_take(Shared *shared, uint64_t tag, Target **targe
     return found
 
 
-cdef inline int is_allowed(Listener *listener, Address *client) noexcept nogil:
-    """Whether the client is in one of the listener's source ranges; without ranges everybody is."""
-    cdef uint8_t *address
+cdef inline int is_in(Network *networks, int count, Address *client) noexcept nogil:
+    cdef uint8_t *address = &client.body[0]
     cdef int index, whole, rest
-    if listener.allowed_count == 0:
-        return 1
-    address = &client.body[0]
     if client.family == AF_INET6:
         address += 4
-    for index in range(listener.allowed_count):
-        if listener.allowed[index].family != client.family:
+    for index in range(count):
+        if networks[index].family != client.family:
             continue
-        whole = listener.allowed[index].prefix // 8
-        rest = listener.allowed[index].prefix % 8
-        if memcmp(address, listener.allowed[index].address, whole) != 0:
+        whole = networks[index].prefix // 8
+        rest = networks[index].prefix % 8
+        if memcmp(address, networks[index].address, whole) != 0:
             continue
-        if rest == 0 or (address[whole] ^ listener.allowed[index].address[whole]) >> (8 - rest) == 0:
+        if rest == 0 or (address[whole] ^ networks[index].address[whole]) >> (8 - rest) == 0:
             return 1
     return 0
+
+
+cdef inline int is_allowed(Listener *listener, Address *client) noexcept nogil:
+    """Whether the client is in one of the listener's source ranges; without ranges everybody is."""
+    return listener.allowed_count == 0 or is_in(listener.allowed, listener.allowed_count, client)
+
+
+cdef inline void bind_as(int descriptor, Address *client, Address *backend) noexcept nogil:
+    """Let a socket that is going to connect to a backend have the client's address (and any port).
+
+    Not for a client that is the backend itself or on loopback: the answer would not come back. Where the kernel
+    refuses, the socket has an address of this host, as without it.
+    """
+    cdef Address own = client[0]
+    cdef int one = 1, is_six = client.family == AF_INET6
+    cdef int offset = 4 if is_six else 0
+    if client.family != backend.family or memcmp(client.body + offset, backend.body + offset, 16 if is_six else 4) == 0:
+        return
+    if not is_six and client.body[0] == 127:
+        return
+    own.port = 0
+    setsockopt(descriptor, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one))
+    if is_six:
+        setsockopt(descriptor, IPPROTO_IPV6, IPV6_TRANSPARENT, &one, sizeof(one))
+    else:
+        setsockopt(descriptor, IPPROTO_IP, IP_TRANSPARENT, &one, sizeof(one))
+    bind(descriptor, <sockaddr *>&own.family, own.length)

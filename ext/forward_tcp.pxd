@@ -111,6 +111,8 @@ cdef inline void tcp_connect(Worker *worker, Connection *c) noexcept nogil:
         setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
         setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
         setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle))
+        if c.keeps_source:
+            bind_as(descriptor, &c.client, &backend.address)
         if (
             connect(descriptor, <sockaddr *>&backend.address.family, backend.address.length) < 0
             and errno != EINPROGRESS
@@ -213,6 +215,7 @@ cdef inline void tcp_accept(Worker *worker, Listener *listener, Target *target) 
         c.target = target
         fwd_add(&target.references, 1)
         c.client = client
+        c.keeps_source = is_in(listener.kept, listener.kept_count, &client)
         c.deadline_list = -1
         c.started_us = clock_us()
         c.side[0].descriptor = descriptor

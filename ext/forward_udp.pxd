@@ -116,6 +116,8 @@ cdef inline Flow *flow_open(
         return NULL
     descriptor = socket(backend.address.family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     flow = <Flow *>calloc(1, sizeof(Flow)) if descriptor >= 0 else NULL
+    if flow != NULL and is_in(listener.kept, listener.kept_count, client):
+        bind_as(descriptor, client, &backend.address)
     if (
         flow == NULL
         or connect(descriptor, <sockaddr *>&backend.address.family, backend.address.length) < 0

@@ -38,7 +38,7 @@ from cybernetes.services.kubelet.interconnect import NodeNamespace, Switch
 from cybernetes.services.kubelet.network import NetworkFailure, PodNetwork
 from cybernetes.services.kubelet.runtimes.interface import Runtime, RuntimeFailure
 from cybernetes.services.kubelet.volumes.mounts import mounts_below, unmount
-from cybernetes.services.proxy import nftables, policies
+from cybernetes.services.proxy import nftables, policies, sources
 
 KUBELET_PORT = 10250
 
@@ -164,6 +164,7 @@ class Node:
             node_name=self.name,
             service_cidrs=self.options.service_cidr.split(","),
             cluster_cidrs=self.options.pod_cidr.split(","),
+            pod_cidrs=self.pod_cidrs,
             interface=self.proxy_interface,
             mode=self.options.proxy_mode,
             on_failure=process.failed,
@@ -238,6 +239,7 @@ class Node:
             await runtime.stop()
             await self.network.remove()
             await asyncio.to_thread(policies.take_down, self.proxy_interface)
+            await asyncio.to_thread(sources.take_down, self.proxy_interface)
             await asyncio.to_thread(nftables.take_down, self.proxy_interface)
             Cgroups(self.cgroup_parent).destroy()
             for point in mounts_below(self.folder.resolve()):

@@ -245,8 +245,9 @@ class Netlink:
     # Rules.
 
     def set_mark_rule(self, family: int, mark: int, table: int, *, there: bool = True) -> None:
-        """Let packets with all bits of ``mark`` look in ``table`` first, or no longer; also when it is so already."""
-        rule = {"family": family, "priority": 100, "fwmark": mark, "fwmask": mark, "table": table}
+        """Let packets with all bits of ``mark`` look in ``table`` before the main one, or no longer; also when it is so
+        already."""
+        rule = {"family": family, "priority": table, "fwmark": mark, "fwmask": mark, "table": table}
         what, command = f"set the rule for mark {mark:#x}", "add" if there else "del"
         self._ask(what, "rule", command, expected=[errno.EEXIST, errno.ENOENT], **rule)
 

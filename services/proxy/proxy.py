@@ -33,8 +33,8 @@ RETRY_S = 5.0
 class ServiceProxy:
     """``start`` returns when every Service that exists answers.
 
-    ``mode`` is ``userspace`` or ``nftables``. ``cluster_cidrs`` are the pods': with nftables clients there keep their
-    address.
+    ``mode`` is ``userspace`` or ``nftables``. ``cluster_cidrs`` are the pods', ``pod_cidrs`` those of this node:
+    clients there keep their address.
     """
 
     name = "proxy"
@@ -51,6 +51,7 @@ class ServiceProxy:
         interface: str = "cyb-proxy",
         mtu: int = 1500,
         node_port_addresses: Sequence[str] = (),
+        pod_cidrs: Sequence[str] = (),
         threads: int = 0,
         external_ips_allowed: bool = True,
         on_failure: Callable[[BaseException], None] | None = None,
@@ -67,6 +68,7 @@ class ServiceProxy:
                 interface=interface,
                 mtu=mtu,
                 node_port_addresses=node_port_addresses,
+                pod_cidrs=pod_cidrs,
                 threads=threads,
             )
         else:

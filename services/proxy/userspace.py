@@ -5,6 +5,9 @@ refuses, TCP with a reset and UDP with port unreachable. Cluster IPs and other s
 proxy's namespace, node ports and addresses that the host itself has, on the host. What cannot be bound (a port that a
 process of the host has taken) is reported, kept, and tried again with ``retry``.
 
+Backends see the addresses of this node's pods and, with the policy Local, of every client; other clients come with an
+address of this node, as their replies would not come back (services/proxy/sources.py).
+
 While there are NetworkPolicies, the kernel translates what pods send to Services (services/proxy/nftables.py): here a
 client is accepted before a backend has been asked, which a policy must be able to refuse. Everybody else is served as
 before, and so are connections that are open already.
@@ -23,6 +26,7 @@ from cybernetes.services.proxy.datapath import DataPath
 from cybernetes.services.proxy.namespace import ServiceNamespace
 from cybernetes.services.proxy.nftables import KernelServices
 from cybernetes.services.proxy.sockets import Place, open_all, raise_descriptor_limit
+from cybernetes.services.proxy.sources import SourceRouting
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +35,10 @@ _RESERVED_DESCRIPTORS = 2048
 
 
 class UserspaceDataPath:
-    """``node_port_addresses``: where node ports listen, empty for every address of the node."""
+    """``node_port_addresses``: where node ports listen, empty for every address of the node.
+
+    ``pod_cidrs`` are this node's, ``cluster_cidrs`` all pods'.
+    """
 
     def __init__(
         self,
@@ -41,11 +48,16 @@ class UserspaceDataPath:
         interface: str = "cyb-proxy",
         mtu: int = 1500,
         node_port_addresses: Sequence[str] = (),
+        pod_cidrs: Sequence[str] = (),
         threads: int = 0,
     ) -> None:
         self._namespace = ServiceNamespace(service_cidrs, interface=interface, mtu=mtu)
         self._cidrs = tuple(service_cidrs), tuple(cluster_cidrs)
         self._kernel: KernelServices | None = None  # while pods are isolated
+        families = sorted({6 if ":" in cidr else 4 for cidr in (*service_cidrs, *pod_cidrs)})
+        self._sources = SourceRouting(interface, families)
+        self._pod_cidrs = tuple(pod_cidrs)
+        self._keeps_sources = False
         self._threads = threads
         self._made: Forwarder | None = None
         self._node_port_addresses = tuple(node_port_addresses)
@@ -64,6 +76,7 @@ class UserspaceDataPath:
         # Half for connections, which take two each, a quarter for flows; the rest is for listeners.
         share = max(1024, descriptors - _RESERVED_DESCRIPTORS) // 4
         self._namespace.open()
+        self._keeps_sources = self._sources.open()
         self._made = Forwarder(threads=self._threads, connections_max=share, flows_max=share)
 
     @property
@@ -75,6 +88,7 @@ class UserspaceDataPath:
         self.isolate(None)
         if self._made is not None:
             self._made.close()
+            self._sources.close()
         self._namespace.close()
 
     def apply(self, changes: Changes) -> None:
@@ -120,12 +134,19 @@ class UserspaceDataPath:
         old = self._frontends.get(frontend)
         if old is not None:
             self._by_target[old.target].discard(frontend)
-            if old.source_ranges != binding.source_ranges:
+            if old.source_ranges != binding.source_ranges or self._kept(old) != self._kept(binding):
                 self._close(frontend)
         self._frontends[frontend] = binding
         self._by_target.setdefault(binding.target, set()).add(frontend)
         for number in self._listeners.get(frontend, ()):
             self._forwarder.redirect(number, binding.target)
+
+    def _kept(self, binding: Binding) -> tuple[str, ...]:
+        """Whose addresses backends see: their replies come by this node."""
+        if not self._keeps_sources:
+            return ()
+        is_local = binding.kind != "ClusterIP" and binding.target.endswith("/Local")
+        return ("0.0.0.0/0", "::/0") if is_local else self._pod_cidrs
 
     def _forget(self, frontend: Frontend) -> None:
         binding = self._frontends.pop(frontend, None)
@@ -183,7 +204,9 @@ class UserspaceDataPath:
                 self._failed[frontend] = str(result)
                 continue
             binding = self._frontends[frontend]
-            number = self._forwarder.listen(result, binding.target, source_ranges=binding.source_ranges)
+            number = self._forwarder.listen(
+                result, binding.target, source_ranges=binding.source_ranges, keep_source=self._kept(binding)
+            )
             self._listeners.setdefault(frontend, []).append(number)
             self._failed.pop(frontend, None)
 

@@ -73,7 +73,7 @@ class Twin:
     async def _remove(self, name: str) -> None:
         del self.targets[name]
 
-    def listen(self, descriptor: int, target: str, *, source_ranges: Any = ()) -> int:
+    def listen(self, descriptor: int, target: str, *, source_ranges: Any = (), keep_source: Any = ()) -> int:
         try:
             if self.closed:
                 raise ValueError("the forwarder has been closed")
