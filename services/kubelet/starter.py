@@ -29,6 +29,7 @@ from cybernetes.services.kubelet.checks import Checks
 from cybernetes.services.kubelet.directories import Directories
 from cybernetes.services.kubelet.hooks import HookError, run_hook
 from cybernetes.services.kubelet.images import ImagePuller, StartError
+from cybernetes.services.kubelet.imagevolumes import ImageVolumes
 from cybernetes.services.kubelet.keyed import whole
 from cybernetes.services.kubelet.killer import Killer
 from cybernetes.services.kubelet.objectstore import NotSynced, ObjectKey, ObjectStore, config_map_keys, secret_keys
@@ -109,6 +110,7 @@ class Starter:
     ) -> None:
         self._runtime = runtime
         self._puller = puller
+        self._image_volumes = ImageVolumes(runtime, puller, directories)
         self._killer = killer
         self._checks = checks
         self._objects = objects
@@ -132,11 +134,12 @@ class Starter:
         try:
             secrets = await self._pull_secrets(pod)
             policy = container.get("imagePullPolicy")
+            volumes = await self._image_volumes.show(pod, container, start.volumes, secrets, note)
             image = await self._puller.ensure(pod, container["image"], policy, secrets, note)
         except StartError as error:
             note("Warning", "Failed", f"Error: {error.reason}")
             raise
-        container_id = await self._create(start, container, image)
+        container_id = await self._create(start._replace(volumes=volumes), container, image)
         note("Normal", "Created", "Container created")
         try:
             await whole(self._runtime.start_container(container_id))
@@ -270,11 +273,6 @@ class Starter:
             sub_path = mount.get("subPath") or ""
             if mount.get("subPathExpr"):
                 sub_path = expand_sub_path(mount["subPathExpr"], variables)
-            if volume.image:
-                result.append(
-                    Mount(Path(), mount["mountPath"], read_only=True, image=volume.image, image_sub_path=sub_path)
-                )
-                continue
             path = volume.path
             if sub_path:
                 try:

@@ -98,7 +98,7 @@ class SandboxConfig:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A file or folder of the host in the container; with ``image`` the root of that image, read-only."""
+    """A file or folder of the host in the container."""
 
     host_path: Path
     container_path: str
@@ -106,8 +106,6 @@ class Mount:
     recursive_read_only: bool = False
     #: ``None``, ``HostToContainer`` or ``Bidirectional``.
     propagation: str = "None"
-    image: str = ""
-    image_sub_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,3 +342,8 @@ class Runtime(Protocol):
     async def list_images(self) -> Sequence[Image]: ...
 
     async def remove_image(self, image_id: str) -> None: ...
+
+    async def show_image(self, image: str, target: Path) -> None:
+        """The image's files, read-only, at the empty folder ``target``; unmounted and deleted with the pod's volumes.
+        Raises RuntimeFailure."""
+        ...

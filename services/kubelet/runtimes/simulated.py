@@ -389,6 +389,9 @@ class SimulatedRuntime:
     async def remove_image(self, image_id: str) -> None:
         self._images = {name: image for name, image in self._images.items() if image.id != image_id}
 
+    async def show_image(self, image: str, target: Path) -> None:
+        """Simulated images have no files."""
+
 
 def _conforms(runtime: SimulatedRuntime) -> Runtime:
     return runtime

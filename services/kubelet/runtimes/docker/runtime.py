@@ -28,8 +28,9 @@ from cybernetes.services.kubelet.network import NetworkFailure, PodNetwork
 from cybernetes.services.kubelet.portforward import SocketStream, connect_in_pod
 from cybernetes.services.kubelet.runtimes.collect import collect
 from cybernetes.services.kubelet.runtimes.docker import configs, statuses
-from cybernetes.services.kubelet.runtimes.docker.engine import Engine, EngineRefusal
+from cybernetes.services.kubelet.runtimes.docker.engine import Engine
 from cybernetes.services.kubelet.runtimes.docker.events import listen
+from cybernetes.services.kubelet.runtimes.docker.images import Images
 from cybernetes.services.kubelet.runtimes.docker.pause import ensure_pause_image
 from cybernetes.services.kubelet.runtimes.docker.streams import DockerStream
 from cybernetes.services.kubelet.runtimes.interface import (
@@ -69,6 +70,7 @@ class DockerRuntime:
         self._node = node
         self._node_namespace = node_namespace
         self._engine = engine
+        self._images = Images(engine, self._call)
         self._network = network
         self._clock = clock
         self._cgroups = Cgroups(cgroup_parent)
@@ -399,27 +401,14 @@ class DockerRuntime:
         created = await self._call(
             "exec_create", container_id, list(command), stdin=stdin, tty=tty, reason="RunContainerError"
         )
-        path = f"/exec/{created['Id']}/start"
-        stream = await self._open(path, {"Detach": False, "Tty": tty})
-        return DockerStream(self._engine, *stream, container_id=container_id, exec_id=created["Id"], tty=tty)
+        return await DockerStream.of_exec(self._engine, container_id, created["Id"], tty=tty)
 
     async def exec_sync(self, container_id: str, command: Sequence[str], timeout_s: float) -> ExecResult:
         return await collect(await self.exec(container_id, command, stdin=False, tty=False), timeout_s)
 
     async def attach(self, container_id: str) -> DockerStream:
         found = await self._inspect(container_id)
-        path = f"/containers/{container_id}/attach?stream=1&stdin=1&stdout=1&stderr=1"
-        stream = await self._open(path, None)
-        return DockerStream(
-            self._engine, *stream, container_id=container_id, exec_id="", tty=bool(found["Config"]["Tty"])
-        )
-
-    async def _open(self, path: str, body: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        try:
-            reader, writer, _ = await self._engine.open_stream("POST", path, body, hijack=True)
-        except (EngineRefusal, OSError, asyncio.IncompleteReadError) as error:
-            raise RuntimeFailure("RunContainerError", str(error)) from error
-        return reader, writer
+        return await DockerStream.of_container(self._engine, container_id, tty=bool(found["Config"]["Tty"]))
 
     async def port_forward(self, sandbox_id: str, port: int) -> SocketStream:
         return await connect_in_pod((await self._inspect(sandbox_id))["State"]["Pid"], port)
@@ -443,35 +432,19 @@ class DockerRuntime:
     # Images
 
     async def image_status(self, image: str) -> Image | None:
-        try:
-            return statuses.image(await self._call("inspect_image", image))
-        except NotFound:
-            return None
+        return await self._images.status(image)
 
     async def pull_image(self, image: str, credentials: Sequence[tuple[str, str]] = ()) -> str:
-        tries: list[dict[str, str] | None] = [
-            {"username": user, "password": password} for user, password in credentials
-        ]
-        tries = tries or [None]
-        for number, login in enumerate(tries):
-            try:
-                await self._call("pull", image, auth_config=login, reason="ErrImagePull")
-                break
-            except NotFound as error:
-                raise RuntimeFailure("ErrImagePull", str(error)) from error
-            except RuntimeFailure:
-                if number + 1 == len(tries):
-                    raise
-        found = await self.image_status(image)
-        if found is None:
-            raise RuntimeFailure("ErrImagePull", f"the engine pulled {image} and does not have it")
-        return found.id
+        return await self._images.pull(image, credentials)
 
     async def list_images(self) -> Sequence[Image]:
-        return [statuses.image(item) for item in await self._call("images")]
+        return await self._images.list()
 
     async def remove_image(self, image_id: str) -> None:
-        await self._call("remove_image", image_id, reason="ImageInUse")
+        await self._images.remove(image_id)
+
+    async def show_image(self, image: str, target: Path) -> None:
+        await self._images.show(image, target)
 
 
 _conforms: Callable[..., Runtime] = DockerRuntime

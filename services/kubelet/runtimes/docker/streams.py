@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import os
 import signal
+from typing import Any
 
-from cybernetes.services.kubelet.runtimes.docker.engine import Engine
+from cybernetes.services.kubelet.runtimes.docker.engine import Engine, EngineRefusal
+from cybernetes.services.kubelet.runtimes.interface import RuntimeFailure
 
 READ_SIZE = 32768
 
@@ -37,6 +39,18 @@ class DockerStream:
         self._tty = tty
         self._kind = 1
         self._remaining = 0
+
+    @classmethod
+    async def of_exec(cls, engine: Engine, container_id: str, exec_id: str, *, tty: bool) -> DockerStream:
+        """Start the exec. Raises RuntimeFailure."""
+        ends = await _open(engine, f"/exec/{exec_id}/start", {"Detach": False, "Tty": tty})
+        return cls(engine, *ends, container_id=container_id, exec_id=exec_id, tty=tty)
+
+    @classmethod
+    async def of_container(cls, engine: Engine, container_id: str, *, tty: bool) -> DockerStream:
+        """Raises RuntimeFailure."""
+        path = f"/containers/{container_id}/attach?stream=1&stdin=1&stdout=1&stderr=1"
+        return cls(engine, *await _open(engine, path, None), container_id=container_id, exec_id="", tty=tty)
 
     async def read(self) -> tuple[int, bytes] | None:
         try:
@@ -90,3 +104,11 @@ class DockerStream:
             if found["Running"] and found["Pid"]:
                 with contextlib.suppress(ProcessLookupError):  # the engine has no call that ends an exec
                     os.kill(found["Pid"], signal.SIGKILL)
+
+
+async def _open(engine: Engine, path: str, body: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    try:
+        reader, writer, _ = await engine.open_stream("POST", path, body, hijack=True)
+    except (EngineRefusal, OSError, asyncio.IncompleteReadError) as error:
+        raise RuntimeFailure("RunContainerError", str(error)) from error
+    return reader, writer

@@ -358,5 +358,8 @@ class ProcessRuntime:
     async def remove_image(self, image_id: str) -> None:
         raise RuntimeFailure("ImageInUse", "the host is the image of every container")
 
+    async def show_image(self, image: str, target: Path) -> None:
+        raise RuntimeFailure("CreateContainerError", "image volumes need a runtime with images: --runtime docker")
+
 
 _conforms: Callable[..., Runtime] = ProcessRuntime

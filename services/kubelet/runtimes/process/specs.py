@@ -99,8 +99,6 @@ def container_spec(
     spec += [("mount", point, point, "") for point in host.carried_mounts(hidden)]
     spec.append(("hide", str(hidden)))
     for mount in config.mounts:
-        if mount.image:
-            raise RuntimeFailure("CreateContainerError", "image volumes need a runtime with images: --runtime docker")
         options = ("ro" if mount.read_only else "") + PROPAGATION[mount.propagation]
         spec.append(("mount", str(mount.host_path.resolve()), mount.container_path, options))
     for source, target, _ in config.devices:
