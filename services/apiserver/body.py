@@ -77,7 +77,7 @@ def check_options(call: Call, resource: Resource) -> str:
         for value in dry_run:
             if value != "All":
                 errors.append(fielderror.not_supported("dryRun", value, ("All",)))
-    validation = call.option("fieldValidation") or ("Strict" if resource.is_custom else "Warn")
+    validation = call.option("fieldValidation") or "Warn"
     if validation not in FIELD_VALIDATIONS:
         errors.append(fielderror.not_supported("fieldValidation", validation, ("", *sorted(FIELD_VALIDATIONS))))
     if errors:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from definitions import CRDS, GROUP, conditions, definition, established, gone, serve, version
+from definitions import CRDS, GROUP, conditions, definition, established, fields, gone, of_spec, serve, version
 
 TABS = f"/apis/{GROUP}/v1/namespaces/default/crontabs"
 
@@ -197,3 +197,13 @@ async def test_a_watch_sees_a_custom_resource_and_ends_with_the_definition(clust
                 seen.append(line)
     kinds = [line.split(b'"type":"')[1].split(b'"')[0] for line in seen]
     assert kinds[:3] == [b"ADDED", b"MODIFIED", b"DELETED"], kinds
+
+
+async def test_unknown_fields_are_warned_of_unless_the_client_is_strict(cluster: Any) -> None:
+    await serve(cluster, definition("crontabs", "CronTab", version(schema=of_spec(fields(a={"type": "string"})))))
+    path = f"/apis/{GROUP}/v1/namespaces/default/crontabs"
+    body = {"apiVersion": f"{GROUP}/v1", "kind": "CronTab", "metadata": {"name": "x"}, "spec": {"a": "b"}, "more": 1}
+    answer = await cluster.post(path, body)
+    assert answer.code == 201 and "more" not in answer.json()
+    assert 'unknown field \\"more\\"' in answer.headers["Warning"]
+    assert (await cluster.post(path + "?fieldValidation=Strict", body)).code == 400
