@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cybernetes.core.api.registry import builtin
 from cybernetes.core.auth.keys import Key
+from cybernetes.core.auth.tokens import DEFAULT_ISSUER, Issuer
 from cybernetes.core.auth.user import User
 from cybernetes.core.client.factory import InformerFactory
 from cybernetes.core.client.interface import Client
@@ -24,7 +25,7 @@ from cybernetes.core.objects import NODES, Gvr, Object, is_condition_true
 from cybernetes.core.store.interface import Store, StoreError
 from cybernetes.core.store.open import open_store
 from cybernetes.services.apiserver.apiserver import ApiServer, Config, Listener, Tls
-from cybernetes.services.cli import roles
+from cybernetes.services.cli import roles, storageclass
 from cybernetes.services.cli.addresses import host_addresses, node_addresses, node_names
 from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
 from cybernetes.services.cli.pki import Pki, server_context
@@ -172,8 +173,11 @@ class ControlPlane:
         return InformerFactory(client, self.clock, self.random, on_failure=self.process.failed)
 
     async def start_controllers(self, informers: InformerFactory) -> None:
+        """Several that share a store elect one of them: whoever is started by hand, and every one on etcd."""
         from cybernetes.services.controllers.manager import ControllerManager
 
+        elects_leader = self.server is None or self.options.storage.startswith("etcd:")
+        issuer = Issuer([Key(self.pki.service_account_key())], DEFAULT_ISSUER, self.clock)
         manager = ControllerManager(
             self.client("system:kube-controller-manager", agent="kube-controller-manager"),
             self.clock,
@@ -183,14 +187,20 @@ class ControlPlane:
                 root_ca=self.pki.authority.certificate.decode(),
                 signer_certificate=self.pki.authority.certificate,
                 signer_key=self.pki.authority.pair.key,
+                issue_token=issuer.issue_legacy,
+                host_path_root=str(self.data.volumes),
+                load_balancer_pool=tuple(each for each in self.options.load_balancer_pool.split(",") if each),
                 resources=self._resources,
             ),
+            controllers=self.options.controllers.split(","),
+            elects_leader=elects_leader,
             informers=informers,
             client_of=self._service_account_client,
             on_failure=self.process.failed,
         )
         await self.process.start(manager)
-        self.process.component_ready("controller-manager", f"{len(manager.runners)} controllers")
+        how = "stands for election" if elects_leader else f"{len(manager.runners)} controllers"
+        self.process.component_ready("controller-manager", how)
 
     def _service_account_client(self, name: str) -> Client:
         user = f"system:serviceaccount:kube-system:{name}"
@@ -302,6 +312,7 @@ def starter(data: DataDirectory, options: ClusterOptions) -> Callable[[Process],
         await plane.start_api_server()
         if not options.is_simulated:
             await roles.ensure(plane.client("system:apiserver", MASTERS))
+        await storageclass.ensure(plane.client("system:apiserver", MASTERS))
         informers = plane.informers()
         if "controller-manager" not in options.without:
             await plane.start_controllers(informers)

@@ -6,6 +6,7 @@ store/, store.sock       the key-value store and its process
 pki/                     CA, certificates and keys, mode 600
 admin.kubeconfig         for kubectl
 nodes/<name>/            what a node keeps: records of its containers, volumes, its kubeconfig
+volumes/                 what the class "standard" makes for claims
 logs/                    one file a process, pod logs of nodes below it
 """
 
@@ -46,6 +47,9 @@ class ClusterOptions:
     #: A KubeSchedulerConfiguration, and a Python file with plugins; empty for the default scheduler.
     scheduler_config: str = ""
     scheduler_plugins: str = ""
+    #: Which controllers run, as ``--controllers`` says; and the addresses that LoadBalancer Services get, if any.
+    controllers: str = "*"
+    load_balancer_pool: str = ""
     seed: int | None = None
     #: True where the node lives in a user namespace of its own because we are not root.
     rootless: bool = False
@@ -78,6 +82,10 @@ class DataDirectory:
     @property
     def admin_kubeconfig(self) -> Path:
         return self.path / "admin.kubeconfig"
+
+    @property
+    def volumes(self) -> Path:
+        return self.path / "volumes"
 
     @property
     def logs(self) -> Path:

@@ -44,10 +44,25 @@ def _up(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--without", default="", metavar="NAME,…", help=f"leave out some of {', '.join(OPTIONAL_COMPONENTS)}"
     )
+    _controllers(parser, "*")
+    parser.add_argument(
+        "--load-balancer-pool", default="", metavar="CIDR,…", help="addresses for Services of type LoadBalancer"
+    )
     parser.add_argument("--simulation", default="", metavar="FILE", help="how simulated pods behave")
     parser.add_argument("--scheduler-config", default="", metavar="FILE", help="a KubeSchedulerConfiguration")
     parser.add_argument("--scheduler-plugins", default="", metavar="FILE", help="Python with scheduler plugins")
     parser.add_argument("--detach", action="store_true", help="return when the cluster is ready, and leave it running")
+
+
+def _controllers(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--controllers", default=default, metavar="NAME,…", help="which run: * for all, NAME, -NAME for all but this"
+    )
+
+
+def _controller_manager(parser: argparse.ArgumentParser) -> None:
+    _part(parser)
+    _controllers(parser, "")
 
 
 def _down(parser: argparse.ArgumentParser) -> None:
@@ -131,7 +146,7 @@ COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] 
     "store": ("parts", "run the store alone", _part),
     "apiserver": ("parts", "run the API server alone", _apiserver),
     "scheduler": ("parts", "run the scheduler alone", _part),
-    "controller-manager": ("parts", "run the controllers alone", _part),
+    "controller-manager": ("parts", "run the controllers alone", _controller_manager),
     "kubelet": ("parts", "run the kubelet alone", _node),
     "proxy": ("parts", "run the service proxy alone", _node),
     "dns": ("parts", "run the cluster DNS alone", _node),

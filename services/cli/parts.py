@@ -40,6 +40,14 @@ def run(given: argparse.Namespace) -> int:
     if given.command == "apiserver":
         options = replace(options, without=(*CONTROL_PARTS, "kubelet"))
         return run_process(given.ready_fd, control_plane.starter(data, options))
+    if given.command == "controller-manager" and given.controllers:
+        from cybernetes.core.controllers.registry import select
+
+        try:
+            select(given.controllers.split(","))
+        except ValueError as error:
+            raise UsageError(f"--controllers: {error}") from None
+        options = replace(options, controllers=given.controllers)
     return run_process(given.ready_fd, control_plane.alone(data, options, given.command))
 
 

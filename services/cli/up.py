@@ -57,6 +57,7 @@ def decide(given: argparse.Namespace) -> ClusterOptions:
             etcd_address.parse(given.storage)
         except ValueError as error:
             raise UsageError(f"--storage {error}") from None
+    _check_controllers(given)
     if given.apiserver_workers < 1:
         raise UsageError("--apiserver-workers: there is at least one API server")
     if given.nodes < 0:
@@ -91,11 +92,30 @@ def decide(given: argparse.Namespace) -> ClusterOptions:
         proxy_mode=given.proxy_mode,
         apiserver_workers=given.apiserver_workers,
         without=without,
+        controllers=given.controllers,
+        load_balancer_pool=given.load_balancer_pool,
         simulation=str(Path(given.simulation).absolute()) if given.simulation else "",
         scheduler_config=str(Path(given.scheduler_config).absolute()) if given.scheduler_config else "",
         scheduler_plugins=str(Path(given.scheduler_plugins).absolute()) if given.scheduler_plugins else "",
         rootless=is_rootless,
     )
+
+
+def _check_controllers(given: argparse.Namespace) -> None:
+    """Imported late: the supervisor has no use for what controllers bring in."""
+    try:
+        if given.controllers != "*":
+            from cybernetes.core.controllers.registry import select
+
+            option = "--controllers"
+            select(given.controllers.split(","))
+        if given.load_balancer_pool:
+            from cybernetes.core.controllers.service_lb import Pool
+
+            option = "--load-balancer-pool"
+            Pool(given.load_balancer_pool.split(","))
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
 
 
 def _check_node_cidr(given: argparse.Namespace) -> None:
