@@ -20,7 +20,6 @@ from cybernetes.core.errors import ApiError, is_already_exists
 from cybernetes.core.objects import (
     CONTROLLER_REVISIONS,
     Object,
-    clone,
     controller_reference,
     is_deleting,
     labels_of,
@@ -46,7 +45,15 @@ def template_of(revision: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _data(template: Mapping[str, Any]) -> dict[str, Any]:
-    return {"spec": {"template": {**clone(dict(template)), "$patch": "replace"}}}
+    """In the order of the keys: whoever looks for the revision of a template compares text."""
+    return {"spec": {"template": _sorted({**template, "$patch": "replace"})}}
+
+
+def _sorted(value: Any) -> Any:
+    """A copy with every object's keys in order."""
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
 
 
 def hash_of(template: Mapping[str, Any], collision_count: int) -> str:

@@ -292,3 +292,14 @@ def test_terms_that_cannot_be_read_select_nothing():
     assert not verdict({"matchFields": [{"key": "spec.x", "operator": "In", "values": ["n"]}]})
     assert verdict({"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["4"]}]})
     assert not verdict({"matchExpressions": [{"key": "a", "operator": "Lt", "values": ["4"]}]})
+
+
+def test_a_revision_holds_the_template_in_the_order_of_its_keys():
+    cluster = Cluster()
+    cluster.create(DAEMON_SETS, daemon_set(template={"volumes": [], "dnsPolicy": "Default"}))
+    cluster.settle()
+    (revision,) = cluster.list(CONTROLLER_REVISIONS)
+    template = revision["data"]["spec"]["template"]
+    assert list(template) == ["$patch", "metadata", "spec"]
+    assert list(template["spec"]) == ["containers", "dnsPolicy", "volumes"]
+    assert list(template["spec"]["containers"][0]) == ["image", "name"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable
 
@@ -56,6 +57,19 @@ async def test_scale(cluster) -> None:
     strategic = await cluster.patch(SCALE, {"spec": {"replicas": 3}}, "application/strategic-merge-patch+json")
     assert strategic.json()["spec"]["replicas"] == 3
     assert (await cluster.get(SCALE.replace("/d/", "/none/"))).code == 404
+
+
+async def test_a_scale_is_patched_while_others_write(cluster) -> None:
+    client = cluster.direct()
+    await client.create(DEPLOYMENTS, DEPLOYMENT)
+    status = {"status": {"observedGeneration": 1}}
+    answers = await asyncio.gather(
+        *(client.patch(DEPLOYMENTS, "d", status, "default", subresource="status") for _ in range(5)),
+        *(cluster.patch(SCALE, {"spec": {"replicas": number}}) for number in range(1, 6)),
+    )
+    assert [answer.code for answer in answers[5:]] == [200] * 5
+    stale = {"metadata": {"resourceVersion": "1"}, "spec": {"replicas": 1}}
+    assert (await cluster.patch(SCALE, stale)).code == 409, "who names a revision means it"
 
 
 async def test_scale_of_a_replication_controller(cluster) -> None:
