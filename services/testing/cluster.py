@@ -22,7 +22,7 @@ from typing import Any, Literal
 from cybernetes.core.auth.user import User
 from cybernetes.core.client.interface import Client
 from cybernetes.core.clock import Clock, Random, SystemClock
-from cybernetes.core.objects import Gvr, Object
+from cybernetes.core.objects import NAMESPACES, Gvr, Object
 from cybernetes.core.store.interface import Event
 from cybernetes.core.store.memory import MemoryStore
 from cybernetes.services.apiserver.apiserver import ApiServer
@@ -129,6 +129,11 @@ class Cluster:
         self._host = ""
         self._network: Network | None = None
         self._watchman: Watchman | None = None
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """The nodes that it was made with."""
+        return self._options.nodes
 
     # Life.
 
@@ -297,9 +302,7 @@ class Cluster:
         component failed.
         """
         clock = self.clock
-        activity = self._activity
-        if activity is None:
-            raise Misuse("this cluster does not run: use it within ``async with``")
+        activity = self.activity
         deadline_s = clock.monotonic() + within_s
         loop = asyncio.get_running_loop()
         while True:
@@ -307,6 +310,8 @@ class Cluster:
                 await self.time.idle()
                 if self.time.reachable:
                     await self.time.outside(_OUTSIDE_S)
+            else:
+                await activity.caught_up()
             self._check()
             now_s = clock.monotonic()
             at_work = busy(self._running, loop.time(), horizon_s)
@@ -321,8 +326,7 @@ class Cluster:
                 await activity.change(min(0.05 if at_work else quiet_at_s - now_s, deadline_s - now_s))
 
     def _complaint(self, at_work: Sequence[str], within_s: float) -> str:
-        assert self._activity is not None
-        recent = [describe(event) for _, event in list(self._activity.recent)[-5:]]
+        recent = [describe(event) for _, event in list(self.activity.recent)[-5:]]
         lines = [f"the cluster did not settle within {within_s:g} s (of its own time)"]
         lines += [f"  busy: {text}" for text in at_work] or ["  nobody in the cluster is busy, but something writes:"]
         lines += [f"  last: {text}" for text in recent]
@@ -335,9 +339,14 @@ class Cluster:
 
     def on_event(self, listener: Callable[[Event], None]) -> None:
         """Call ``listener`` with every write to the store from now on, in order, until the cluster is rolled back."""
+        self.activity.listeners.append(listener)
+
+    @property
+    def activity(self) -> Activity:
+        """What was written lately."""
         if self._activity is None:
             raise Misuse("this cluster does not run: use it within ``async with``")
-        self._activity.listeners.append(listener)
+        return self._activity
 
     # State.
 
@@ -477,13 +486,26 @@ class Cluster:
     @asynccontextmanager
     async def namespace(self, name: str = "") -> AsyncIterator[str]:
         """A new namespace, deleted with everything in it at the end, and waited for."""
-        from cybernetes.core.objects import NAMESPACES
-
-        wanted = {"name": name} if name else {"generateName": "test-"}
-        made = await self.api.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": wanted})
-        name = made["metadata"]["name"]
+        name = await self.create_namespace(name)
         try:
             yield name
         finally:
-            await self.api.delete(NAMESPACES, name)
-            await self.settle()
+            await self.delete_namespace(name)
+
+    async def create_namespace(self, name: str = "") -> str:
+        """Its name; one is made up when none is given."""
+        wanted = {"name": name} if name else {"generateName": "test-"}
+        made = await self.api.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": wanted})
+        found: str = made["metadata"]["name"]
+        return found
+
+    async def delete_namespace(self, name: str) -> None:
+        """Returns when nothing is left of it. Raises NotSettled when a finalizer holds something."""
+        await self.api.delete(NAMESPACES, name)
+        await self.settle()
+        left = (await self.api.list(NAMESPACES, field_selector=f"metadata.name={name}")).items
+        if left:
+            conditions = [
+                each["message"] for each in left[0]["status"].get("conditions", ()) if each["status"] == "True"
+            ]
+            raise NotSettled(f"namespace {name} is not deleted: {'; '.join(conditions) or 'it has finalizers'}", [name])

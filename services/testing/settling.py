@@ -21,9 +21,12 @@ from cybernetes.core.store.interface import Event, EventKind
 from cybernetes.services.testing.parts import Parts
 
 #: Writes below these say nothing about whether there is work.
-_NOISE = (b"/registry/leases/", b"/registry/events/", b"/registry/masterleases/")
+_DIARY = b"/registry/events/"
+_NOISE = (b"/registry/leases/", b"/registry/masterleases/", _DIARY)
 #: So much of what happened is kept for reports.
 RECENT_MAX = 1000
+#: From the store to an informer's handler, and the task that it starts.
+_TURNS = 10
 _PLACING = frozenset({"active", "backoff", "in-flight"})
 _ERRORS_MAX = 3
 #: Controllers whose delays are a look every so often, for as long as there is something to look at.
@@ -38,8 +41,11 @@ class Activity:
         self.revision = store.revision
         #: (seconds, event) of the last changes, oldest first.
         self.recent: deque[tuple[float, Event]] = deque(maxlen=RECENT_MAX)
+        #: As ``recent``, of the cluster's own Events.
+        self.diary: deque[tuple[float, Event]] = deque(maxlen=RECENT_MAX)
         #: Called with every event, in order, noise included.
         self.listeners: list[Callable[[Event], None]] = []
+        self._store = store
         self._monotonic = monotonic
         self._woken = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._follow(store), name="cluster activity")
@@ -49,6 +55,8 @@ class Activity:
             for event in events:
                 for listener in self.listeners:
                     listener(event)
+                if event.record.key.startswith(_DIARY):
+                    self.diary.append((self._monotonic(), event))
                 if not event.record.key.startswith(_NOISE):
                     self.changed_s = self._monotonic()
                     self.recent.append((self.changed_s, event))
@@ -61,6 +69,13 @@ class Activity:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._woken.wait()
+
+    async def caught_up(self) -> None:
+        """Return when every write so far has been seen, by others in this loop too: it has turned a few times since."""
+        while self.revision < self._store.revision:  # noqa: ASYNC110  # a turn or two, never long
+            await asyncio.sleep(0)
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
 
     async def close(self) -> None:
         self._task.cancel()

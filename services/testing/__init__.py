@@ -1,0 +1,1 @@
+"""Clusters inside tests: see ``cluster``; the public names are in ``cybernetes.testing``."""
