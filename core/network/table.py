@@ -68,6 +68,13 @@ class Target(NamedTuple):
     affinity_s: int = 0
 
 
+class HealthCheck(NamedTuple):
+    """What load balancers are told at a health check node port."""
+
+    service: str
+    local_endpoints: int
+
+
 @dataclass(slots=True)
 class Changes:
     """What to do to a data path, in this order: set targets, set frontends, remove frontends, remove targets."""
@@ -107,19 +114,24 @@ class ForwardingTable:
         #: Every claim on a frontend: two Services may name one external address. The first in order has it.
         self._claims: dict[Frontend, dict[str, Binding]] = {}
         self._owned: dict[str, tuple[set[str], set[Frontend]]] = {}  # what each service has in the table
+        self._health_ports: dict[str, int] = {}
         self._dirty: dict[str, None] = {}
 
     # What was observed.
 
     def put_service(self, service: Object) -> None:
         """A Service that is new or has changed."""
-        key = key_of(service)
+        key, spec = key_of(service), service["spec"]
+        self._health_ports.pop(key, None)
+        if spec.get("externalTrafficPolicy") == "Local" and spec.get("healthCheckNodePort"):
+            self._health_ports[key] = spec["healthCheckNodePort"]
         ports = tuple(self._read_service(key, service))
         if ports != self._ports.get(key, ()):
             self._ports[key] = ports
             self._dirty[key] = None
 
     def discard_service(self, key: str) -> None:
+        self._health_ports.pop(key, None)
         if self._ports.pop(key, None):
             self._dirty[key] = None
 
@@ -170,6 +182,20 @@ class ForwardingTable:
         for frontend in touched:
             self._resolve(frontend, changes)
         return changes
+
+    def health_checks(self) -> dict[int, HealthCheck]:
+        """What each health check node port answers: how many ready endpoints of its Service are on this node."""
+        result = {}
+        for key, port in sorted(self._health_ports.items()):
+            here = {
+                endpoint.address
+                for ports in self._slices.get(key, {}).values()
+                for endpoints in ports.values()
+                for endpoint in endpoints
+                if endpoint.is_ready and self.node and endpoint.node == self.node
+            }
+            result[port] = HealthCheck(key, len(here))
+        return result
 
     def _rebuild(self, service: str, changes: Changes, touched: dict[Frontend, None]) -> None:
         old_targets, old_frontends = self._owned.pop(service, (set(), set()))

@@ -158,6 +158,7 @@ class Node:
     async def _start_proxy(self, process: Process, informers: InformerFactory) -> None:
         from cybernetes.services.proxy.policies import PolicyEnforcer
         from cybernetes.services.proxy.proxy import ServiceProxy
+        from cybernetes.services.proxy.status import ProxyStatus
 
         proxy = ServiceProxy(
             informers,
@@ -171,6 +172,7 @@ class Node:
         )
         await process.start(proxy)
         process.component_ready("proxy", f"{self.options.proxy_mode}, services in {self.options.service_cidr}")
+        await process.start(ProxyStatus(proxy, self.clock, mode=self.options.proxy_mode))
         enforcer = PolicyEnforcer(
             self.informers(self.client("policies.kubeconfig", "network-policies", process), process),
             node_name=self.name,

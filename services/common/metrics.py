@@ -159,6 +159,10 @@ class Metrics:
     ) -> Gauge:
         return self._add(Gauge(name, help, read, labels))
 
+    def add(self, metric: _M) -> _M:
+        """One that its owner has made."""
+        return self._add(metric)
+
     def collect(self) -> Iterator[Metric]:
         """What prometheus_client asks of a collector: everything as it is now."""
         return (metric.family() for metric in self._metrics.values())

@@ -4,7 +4,8 @@
 
 It listens on addresses of the node (the bridge's), at port 53 or, where something else has that, at any; pods ask the
 cluster IP of kube-dns, and the proxy brings them here, so the port does not matter to them. The sockets may be bound
-before the bridge exists.
+before the bridge exists. Metrics (under CoreDNS' names) and health are at port 9153 of the first address, where
+nobody else has that.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+
+import dns.rcode
 
 from cybernetes.core.client.backoff import Backoff
 from cybernetes.core.client.factory import InformerFactory
@@ -26,7 +29,9 @@ from cybernetes.core.network.endpoints import service_key_of
 from cybernetes.core.network.names import NameIndex
 from cybernetes.core.objects import ENDPOINT_SLICES, NAMESPACES, SERVICES, Object, key_of, name_of
 from cybernetes.services.common.component import Component, Tasks
+from cybernetes.services.common.metrics import CONTENT_TYPE, Metrics, process_metrics
 from cybernetes.services.common.netlink import local_addresses
+from cybernetes.services.common.pages import Page, PageServer
 from cybernetes.services.common.threads import in_thread
 from cybernetes.services.dns import publish
 from cybernetes.services.dns.responder import Responder, TcpServer, UdpServer
@@ -34,7 +39,7 @@ from cybernetes.services.dns.upstream import Upstream
 
 log = logging.getLogger(__name__)
 
-PORT = 53
+PORT, METRICS_PORT = 53, 9153
 _IP_FREEBIND, _IPV6_FREEBIND = 15, 78
 _RECEIVE_BUFFER = 1 << 20
 _BY_SERVICE = "service"
@@ -94,6 +99,15 @@ class DnsServer:
         self._handlers: list[tuple[Informer, Handler]] = []
         self._udp: list[UdpServer] = []
         self._tcp: list[tuple[asyncio.Server, TcpServer]] = []
+        self.metrics = Metrics()
+        self._define_metrics()
+        self._pages = PageServer(
+            {
+                "/metrics": lambda: Page(200, CONTENT_TYPE, self.metrics.text()),
+                "/health": lambda: Page(200, "text/plain; charset=utf-8", b"OK"),
+                "/ready": lambda: Page(200, "text/plain; charset=utf-8", b"OK"),
+            }
+        )
         self._services: Informer | None = None
         self._slices: Informer | None = None
 
@@ -112,6 +126,10 @@ class DnsServer:
                 await informer.wait_synced()
             await self._read_host_addresses()
             await self._listen()
+            try:
+                await self._pages.listen(self._addresses[0], METRICS_PORT)
+            except OSError as error:
+                log.info("no DNS metrics at port %d: %s", METRICS_PORT, error)
             if self._publishes:
                 self._tasks.spawn(self._publish(), "publish")
         except BaseException:
@@ -128,8 +146,24 @@ class DnsServer:
             server.close()
             await tcp.close()
         self._udp, self._tcp = [], []
+        await self._pages.close()
         await self._upstream.close()
         await self._tasks.cancel()
+
+    def _define_metrics(self) -> None:
+        gauge, responder, upstream = self.metrics.gauge, self.responder, self._upstream
+        gauge("coredns_dns_requests_total", "DNS requests received", lambda: [((), responder.queries)])
+
+        def responses() -> Iterator[tuple[tuple[str, ...], float]]:
+            for rcode, count in responder.responses.items():
+                yield (dns.rcode.to_text(dns.rcode.Rcode.make(rcode)),), count
+
+        gauge("coredns_dns_responses_total", "DNS responses sent", responses, ["rcode"])
+        gauge("coredns_cache_entries", "Answers from outside that are remembered", lambda: [((), upstream.remembered)])
+        gauge("coredns_cache_hits_total", "Questions answered from memory", lambda: [((), upstream.hits)])
+        gauge("coredns_cache_misses_total", "Questions asked outside", lambda: [((), upstream.misses)])
+        gauge("coredns_forward_errors_total", "Questions that nobody answered", lambda: [((), upstream.failures)])
+        process_metrics(self.metrics)
 
     # From the API to the index.
 

@@ -98,6 +98,13 @@ class Upstream:
         self._loaded_s = -RELOAD_S
         self._cache: OrderedDict[_Question, tuple[float, Resolved]] = OrderedDict()
         self._on_the_way: dict[_Question, asyncio.Task[Resolved]] = {}
+        #: Questions answered from memory, those asked, and those that no server answered.
+        self.hits = self.misses = self.failures = 0
+
+    @property
+    def remembered(self) -> int:
+        """How many answers are."""
+        return len(self._cache)
 
     def cached(self, key: bytes, kind: int, wants_dnssec: bool = False) -> Resolved | None:
         question = (key, kind, wants_dnssec)
@@ -108,6 +115,7 @@ class Upstream:
             del self._cache[question]
             return None
         self._cache.move_to_end(question)
+        self.hits += 1
         return entry[1]
 
     async def resolve(self, key: bytes, kind: int, wants_dnssec: bool = False) -> Resolved:
@@ -156,6 +164,7 @@ class Upstream:
         return self._servers
 
     async def _ask_all(self, question: _Question) -> Resolved:
+        self.misses += 1
         servers = self._servers_for(question[0])
         reason = "the host has no resolver"
         for server in servers:
@@ -167,6 +176,7 @@ class Upstream:
             if response.rcode() in (wire.NOERROR, wire.NXDOMAIN) or server == servers[-1]:
                 answers, authority = tuple(_records(response.answer)), tuple(_records(response.authority))
                 return Resolved(int(response.rcode()), answers, authority, self._clock.monotonic())
+        self.failures += 1
         raise Unresolved(reason)
 
     async def _ask(self, server: str, question: _Question) -> dns.message.Message:

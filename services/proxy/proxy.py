@@ -11,21 +11,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cybernetes.core.client.factory import InformerFactory
 from cybernetes.core.client.informer import Handler, Informer
-from cybernetes.core.network.table import Changes, ForwardingTable, Target
-from cybernetes.core.objects import ENDPOINT_SLICES, SERVICES, Object, key_of
+from cybernetes.core.network.table import Changes, ForwardingTable, Frontend, Target
+from cybernetes.core.objects import ENDPOINT_SLICES, NODES, SERVICES, Object, is_deleting, key_of, labels_of
 from cybernetes.ext.forward import Counters
 from cybernetes.services.common.component import Component, Tasks
+from cybernetes.services.common.metrics import Histogram
 from cybernetes.services.common.threads import in_thread
 from cybernetes.services.proxy.datapath import DataPath
+from cybernetes.services.proxy.healthchecks import HealthChecks
 from cybernetes.services.proxy.nftables import NftablesDataPath
 from cybernetes.services.proxy.userspace import UserspaceDataPath
 
 log = logging.getLogger(__name__)
 
+ZONE_LABEL = "topology.kubernetes.io/zone"
+#: The cluster autoscaler's taint on a node that it is about to remove.
+_LEAVING = "ToBeDeletedByClusterAutoscaler"
 #: How often a port that another process holds is tried again.
 RETRY_S = 5.0
 
@@ -47,7 +52,6 @@ class ServiceProxy:
         service_cidrs: Sequence[str],
         cluster_cidrs: Sequence[str] = (),
         mode: str = "userspace",
-        zone: str = "",
         interface: str = "cyb-proxy",
         mtu: int = 1500,
         node_port_addresses: Sequence[str] = (),
@@ -56,7 +60,7 @@ class ServiceProxy:
         external_ips_allowed: bool = True,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
-        self.table = ForwardingTable(node_name, zone=zone, external_ips_allowed=external_ips_allowed)
+        self.table = ForwardingTable(node_name, external_ips_allowed=external_ips_allowed)
         self._informers = informers
         self._path: DataPath
         if mode == "nftables":
@@ -78,6 +82,24 @@ class ServiceProxy:
         self._changed = asyncio.Event()
         self._is_applied = False
         self._lock = asyncio.Lock()  # one at a time may change the data path
+        self._clock = informers.clock
+        self._health_checks = HealthChecks(node_port_addresses)
+        self._node = Informer(
+            informers.client,
+            NODES,
+            clock=informers.clock,
+            random=informers.random,
+            field_selector=f"metadata.name={node_name}",
+            on_failure=on_failure,
+        )
+        #: Whether load balancers should still send clients to this node.
+        self.is_node_eligible = True
+        self._changed_s = 0.0
+        #: When the data path was last brought up to date, as a Unix time.
+        self.applied_at = 0.0
+        self.durations = Histogram(
+            "kubeproxy_sync_proxy_rules_duration_seconds", "How long it took to bring the rules up to date"
+        )
 
     async def start(self) -> None:
         """Raises CidrInUse, and OSError when the kernel does not let us (no CAP_NET_ADMIN)."""
@@ -87,9 +109,12 @@ class ServiceProxy:
             slices = self._informers.informer(ENDPOINT_SLICES)
             self._subscribe(services, self.table.put_service, self.table.discard_service)
             self._subscribe(slices, self.table.put_slice, self.table.discard_slice)
+            self._subscribe(self._node, self._put_node, lambda key: None)
+            self._node.start()
             self._informers.start()
             await services.wait_synced()
             await slices.wait_synced()
+            await self._node.wait_synced()
             await self._apply()
             self._tasks.spawn(self._follow(), "follow")
         except BaseException:
@@ -99,20 +124,42 @@ class ServiceProxy:
     def _subscribe(self, informer: Informer, put: Callable[[Object], None], discard: Callable[[str], None]) -> None:
         def on_change(new: Object) -> None:
             put(new)
-            self._changed.set()
+            self._note_change()
 
         def on_delete(old: Object) -> None:
             discard(key_of(old))
-            self._changed.set()
+            self._note_change()
 
         handler = informer.add_handler(on_change, lambda old, new: on_change(new), on_delete)
         self._handlers.append((informer, handler))
+
+    def _put_node(self, node: Object) -> None:
+        self.table.set_zone(labels_of(node).get(ZONE_LABEL, ""))
+        taints = node.get("spec", {}).get("taints") or ()
+        self.is_node_eligible = not is_deleting(node) and all(taint.get("key") != _LEAVING for taint in taints)
+
+    def _note_change(self) -> None:
+        if not self._changed.is_set():
+            self._changed.set()
+            self._changed_s = self._clock.monotonic()
+
+    @property
+    def waiting_s(self) -> float:
+        """For how long a change has not been applied."""
+        return self._clock.monotonic() - self._changed_s if self._changed.is_set() else 0.0
+
+    @property
+    def failed(self) -> Mapping[Frontend, str]:
+        """What could not be opened, and why."""
+        return self._path.failed
 
     async def stop(self) -> None:
         for informer, handler in self._handlers:
             informer.remove_handler(handler)
         self._handlers.clear()
+        await self._node.stop()
         await self._tasks.cancel()
+        await self._health_checks.close()
         await in_thread(self._path.close)
 
     async def _follow(self) -> None:
@@ -132,7 +179,11 @@ class ServiceProxy:
             changes = self.table.changes()
             if changes or not self._is_applied:
                 self._is_applied = True
+                began_s = self._clock.monotonic()
                 await in_thread(self._path.apply, changes)
+                self.durations.observe(self._clock.monotonic() - began_s)
+                self.applied_at = self._clock.now()
+            await self._health_checks.follow(self.table.health_checks())
 
     async def isolate(self, on: bool) -> None:
         """Whether there are NetworkPolicies: connections of pods then meet them between the real pods."""

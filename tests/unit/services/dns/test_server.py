@@ -273,3 +273,14 @@ async def test_dig_understands_it(cluster: Cluster) -> None:
     )  # fmt: skip
     output, _ = await process.communicate()
     assert output == b"0 100 80 web.default.svc.cluster.local.\n"
+
+
+async def test_what_was_answered_is_counted(cluster: Cluster) -> None:
+    await cluster.start()
+    await cluster.ask("web.default.svc.cluster.local")
+    await cluster.ask("nobody.default.svc.cluster.local")
+    assert cluster.server is not None
+    lines = cluster.server.metrics.text().decode().splitlines()
+    assert "coredns_dns_requests_total 2.0" in lines
+    assert 'coredns_dns_responses_total{rcode="NOERROR"} 1.0' in lines
+    assert 'coredns_dns_responses_total{rcode="NXDOMAIN"} 1.0' in lines

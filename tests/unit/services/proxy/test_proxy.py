@@ -17,12 +17,13 @@ import pytest
 
 from cybernetes.core.client.factory import InformerFactory
 from cybernetes.core.clock import Random, SystemClock
-from cybernetes.core.objects import ENDPOINT_SLICES, SERVICES
+from cybernetes.core.objects import ENDPOINT_SLICES, NODES, SERVICES
 from cybernetes.services.common import netns
 from cybernetes.services.common.netlink import Netlink
 from cybernetes.services.proxy import proxy as module
 from cybernetes.services.proxy.namespace import CidrInUse, ServiceNamespace
 from cybernetes.services.proxy.proxy import ServiceProxy
+from cybernetes.services.proxy.status import ProxyStatus
 
 pytestmark = pytest.mark.root
 
@@ -394,3 +395,75 @@ def test_in_a_user_namespace() -> None:
     command = ["unshare", "-Urnm", sys.executable, "-c", ROOTLESS]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.strip() == str(LOCAL), done.stderr
+
+
+async def read(port: int, path: str) -> tuple[int, bytes]:
+    """GET by hand: status and body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    return int(head.split()[1]), body
+
+
+async def test_health_and_metrics(node: Node, backend: Backend) -> None:
+    await node.put(service("web", cluster_ip(10)), endpoint_slice("web", LOCAL, backend.port))
+    await node.start()
+    status = ProxyStatus(node.proxy, SystemClock(), mode="userspace")
+    await status.start()
+    try:
+        assert await asyncio.to_thread(ask, cluster_ip(10)) in LOCAL
+        assert (await read(status.health_port, "/healthz"))[0] == 200
+        assert (await read(status.metrics_port, "/proxyMode")) == (200, b"userspace")
+        assert (await read(status.metrics_port, "/nothing"))[0] == 404
+        code, text = await read(status.metrics_port, "/metrics")
+        assert code == 200
+        lines = text.decode().splitlines()
+        labels = '{namespace="default",port="http",protocol="TCP",service="web"}'
+        assert f"cybernetes_proxy_service_connections_total{labels} 1.0" in lines
+        assert f"cybernetes_proxy_service_sent_bytes_total{labels} {len(LOCAL[0])}.0" in lines
+        assert any(line.startswith("kubeproxy_sync_proxy_rules_duration_seconds_count 1") for line in lines)
+        await node.api.create(
+            NODES, {"metadata": {"name": "n1"}, "spec": {"taints": [{"key": "ToBeDeletedByClusterAutoscaler"}]}}
+        )
+        async with asyncio.timeout(10):
+            while (await read(status.health_port, "/healthz"))[0] != 503:
+                await asyncio.sleep(0)
+        assert (await read(status.health_port, "/livez"))[0] == 200
+    finally:
+        await status.stop()
+
+
+async def test_the_zone_of_the_node_is_followed(node: Node) -> None:
+    await node.start()
+    made = await node.api.create(NODES, {"metadata": {"name": "n1", "labels": {"topology.kubernetes.io/zone": "a"}}})
+    async with asyncio.timeout(10):
+        while node.proxy.table.zone != "a":
+            await asyncio.sleep(0)
+    made["metadata"]["labels"]["topology.kubernetes.io/zone"] = "b"
+    await node.api.update(NODES, made)
+    async with asyncio.timeout(10):
+        while node.proxy.table.zone != "b":
+            await asyncio.sleep(0)
+
+
+async def test_health_check_node_ports(node: Node, backend: Backend) -> None:
+    port = NODE_PORT + 1
+    spec = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": port}
+    slices = endpoint_slice("web", LOCAL, backend.port)
+    await node.put(service("web", cluster_ip(10), **spec), slices)
+    await node.start(node_port_addresses=["127.0.0.1"])
+    code, body = await read(port, "/healthz")
+    assert code == 503
+    assert b'"localEndpoints":0' in body
+    for endpoint in slices["endpoints"]:
+        endpoint["nodeName"] = "n1"
+    await node.put(slices)
+    async with asyncio.timeout(10):
+        while (await read(port, "/"))[0] != 200:
+            await asyncio.sleep(0)
+    assert (await read(port, "/"))[1] == (
+        b'{"service":{"namespace":"default","name":"web"},"localEndpoints":3,"serviceProxyHealthy":true}'
+    )
+    await node.put(service("web", cluster_ip(10)))
+    await node.until(lambda: socket.create_connection(("127.0.0.1", port)).close(), ConnectionRefusedError)
