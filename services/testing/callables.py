@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from cybernetes.core.admission.contract import Attributes
 from cybernetes.core.api.resource import Resource
@@ -30,21 +30,26 @@ from cybernetes.core.errors import ApiError, forbidden
 from cybernetes.core.objects import Gvr, Object
 from cybernetes.services.apiserver.apiserver import ApiServer
 from cybernetes.services.testing.errors import Misuse
+from cybernetes.services.testing.functionscheduler import Place
 
 WRITES = ("CREATE", "UPDATE")
-
-
-class _Servers(Protocol):
-    def __call__(self) -> ApiServer | None: ...
 
 
 class _Hook:
     """One function and the writes that it wants to see."""
 
-    def __init__(self, function: Callable[..., Any], gvr: Gvr, operations: Sequence[str], subresource: str) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        gvr: Gvr,
+        operations: Sequence[str],
+        subresource: str,
+        on_bug: Callable[[BaseException], None],
+    ) -> None:
         if inspect.iscoroutinefunction(function):
             raise Misuse(f"{function.__qualname__} is a coroutine function: admission here calls plain functions")
         self._function = function
+        self._on_bug = on_bug
         self._gvr = gvr
         self._operations = frozenset(operations)
         self._subresource = subresource
@@ -62,7 +67,13 @@ class _Hook:
     def ask(self, attributes: Attributes) -> Any:
         """What the function answers about the object (about the old one, of a deletion)."""
         obj = attributes.obj if attributes.obj is not None else attributes.old
-        return self._function(obj, attributes) if self._takes_attributes else self._function(obj)
+        try:
+            return self._function(obj, attributes) if self._takes_attributes else self._function(obj)
+        except ApiError:
+            raise
+        except Exception as error:
+            self._on_bug(error)
+            raise
 
     def denied(self, attributes: Attributes, why: str) -> ApiError:
         gvr = attributes.resource.gvr
@@ -92,10 +103,16 @@ class Callables:
         self._mutating: list[_Mutating] = []
         self._validating: list[_Validating] = []
         self._converting: dict[tuple[str, str], Callable[[Object, str], Object]] = {}
-        self.schedulers: dict[str, Callable[[Object, list[Object]], str | None]] = {}
+        self.schedulers: dict[str, Place] = {}
         #: Arguments of SchedulerService: ``profiles`` and ``plugins`` (name -> factory).
         self.scheduler: dict[str, Any] = {}
         self._server: ApiServer | None = None
+        #: Is told of what a function raised.
+        self.on_bug: Callable[[BaseException], None] | None = None
+
+    def _bug(self, error: BaseException) -> None:
+        if self.on_bug is not None:
+            self.on_bug(error)
 
     def copy(self) -> Callables:
         twin = Callables()
@@ -112,7 +129,7 @@ class Callables:
         """The function may change the object in place, or return another."""
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
-            hook = _Mutating(function, _gvr(api_version, resource), operations, subresource)
+            hook = _Mutating(function, _gvr(api_version, resource), operations, subresource, self._bug)
             self._mutating.append(hook)
             if self._server is not None:
                 admitting = self._server.backend.admitting
@@ -127,7 +144,7 @@ class Callables:
         """The function returns why the object is refused, or nothing."""
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
-            hook = _Validating(function, _gvr(api_version, resource), operations, subresource)
+            hook = _Validating(function, _gvr(api_version, resource), operations, subresource, self._bug)
             self._validating.append(hook)
             if self._server is not None:
                 admitting = self._server.backend.admitting
@@ -141,6 +158,15 @@ class Callables:
 
         def register(function: Callable[[Object, str], Object]) -> Callable[[Object, str], Object]:
             self._converting[group, resource] = function
+            return function
+
+        return register
+
+    def schedule(self, name: str) -> Callable[[Any], Any]:
+        """For pods whose ``schedulerName`` is ``name``: (pod, nodes) -> a node's name, or None."""
+
+        def register(function: Place) -> Place:
+            self.schedulers[name] = function
             return function
 
         return register

@@ -35,6 +35,7 @@ from cybernetes.services.testing.memorytransport import Network
 from cybernetes.services.testing.parts import ADMIN, COMPONENTS, Options, Parts
 from cybernetes.services.testing.settling import Activity, busy, describe
 from cybernetes.services.testing.virtualtime import VirtualTime
+from cybernetes.services.testing.wallclock import WallClockGuard
 from cybernetes.services.testing.watchman import Watchman
 
 ComponentName = Literal["apiserver", "controllers", "scheduler", "nodes"]
@@ -110,6 +111,7 @@ class Cluster:
         self.clock: Clock = self.time if self.time is not None else SystemClock()
         self.faults = faults or Faults(seed)
         self.callables = Callables()
+        self.callables.on_bug = self._failed
         self.failures: list[BaseException] = []
         self._identity = identity or Identity(self.clock, Random(seed))
         self._stages = stages
@@ -129,6 +131,7 @@ class Cluster:
         self._host = ""
         self._network: Network | None = None
         self._watchman: Watchman | None = None
+        self._guard: WallClockGuard | None = None
 
     @property
     def node_names(self) -> tuple[str, ...]:
@@ -148,6 +151,9 @@ class Cluster:
             )
         try:
             self._watchman = Watchman(asyncio.get_running_loop(), self.time)
+            if self.time is not None:
+                self._guard = WallClockGuard()
+                self._guard.start()
             self._store = self._image.store() if self._image is not None else MemoryStore()
             self._parts = self._new_parts()
             await self._start()
@@ -163,6 +169,8 @@ class Cluster:
             self._endpoint.forget()
         if self._watchman is not None:
             self._watchman.stop()
+        if self._guard is not None:
+            self._guard.stop()
         if self._network is not None:
             self._network.withdraw(self._host)
             self._network = None
@@ -188,6 +196,7 @@ class Cluster:
             wrap=self._wrap,
             prepare=self._prepare,
             plugins=self.callables.scheduler_options,
+            functions=self.callables.schedulers,
             on_failure=self._failed,
         )
 
@@ -373,6 +382,7 @@ class Cluster:
         }
         twin = Cluster(**(given | options))
         twin.callables = self.callables.copy()
+        twin.callables.on_bug = twin._failed
         return twin
 
     async def rollback(self, image: Image) -> None:
@@ -450,6 +460,12 @@ class Cluster:
 
     def validate(self, api_version: str, resource: str, **options: Any) -> Callable[[Any], Any]:
         return self.callables.validate(api_version, resource, **options)
+
+    def schedule(self, name: str) -> Callable[[Any], Any]:
+        """``@cluster.schedule("my-scheduler")``, before the cluster is entered: see ``Callables.schedule``."""
+        if self._parts is not None and "functions" not in self._parts.running:
+            raise Misuse("register schedulers before the cluster is entered: cluster = Cluster(); @cluster.schedule(…)")
+        return self.callables.schedule(name)
 
     def convert(self, group: str, resource: str) -> Callable[[Any], Any]:
         return self.callables.convert(group, resource)

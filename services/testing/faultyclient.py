@@ -247,9 +247,18 @@ def _spoiled(spoiler: Spoiler) -> type[Exchange]:
             if spoiler.is_expired or spoiler.is_cut:
                 if spoiler.is_expired:
                     self.write(_EXPIRED)
-                self.connection.abort()
+                    asyncio.get_running_loop().call_soon(_end, self)
+                else:
+                    self.connection.abort()
 
     return Spoiled
+
+
+def _end(exchange: Exchange) -> None:
+    """The end of a stream that goes on by itself."""
+    if exchange.on_close is not None and not exchange.connection.is_lost:
+        exchange.on_close()
+        exchange.finish()
 
 
 def _remembered(past: Past, question: str, *, is_stale: bool) -> type[Exchange]:

@@ -24,6 +24,7 @@ from cybernetes.core.store.interface import Store
 from cybernetes.services.apiserver.apiserver import ApiServer, Config
 from cybernetes.services.common.component import Component
 from cybernetes.services.common.directclient import DirectClient
+from cybernetes.services.testing.functionscheduler import FunctionSchedulers, Place
 
 MASTERS = "system:masters"
 AUTHENTICATED = "system:authenticated"
@@ -31,7 +32,7 @@ ADMIN = User("kubernetes-admin", "", (MASTERS, AUTHENTICATED))
 _ACCOUNTS = ("system:serviceaccounts", "system:serviceaccounts:kube-system", AUTHENTICATED)
 
 #: In the order in which they start. ``informers`` are shared by those after them, and go down with the controllers.
-COMPONENTS = ("apiserver", "controllers", "scheduler", "nodes")
+COMPONENTS = ("apiserver", "controllers", "scheduler", "nodes", "functions")
 
 #: How long the node controller waits for a sign of life.
 GRACE_S = 50.0
@@ -79,9 +80,13 @@ class Parts:
         wrap: Callable[[str, Client], Client],
         prepare: Callable[[ApiServer], None],
         plugins: Callable[[], dict[str, Any]],
+        functions: Mapping[str, Place],
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        """``prepare`` gets every new API server before it starts; ``plugins`` the arguments of a new scheduler."""
+        """``prepare`` gets every new API server before it starts, ``plugins`` gives the arguments of a new scheduler.
+
+        ``functions`` are further schedulers by name.
+        """
         self.store = store
         self.clock = clock
         self.random = random
@@ -92,6 +97,7 @@ class Parts:
         self._wrap = wrap
         self._prepare = prepare
         self._plugins = plugins
+        self._functions = functions
         self._on_failure = on_failure
 
     def client(self, component: str, user: User) -> Client:
@@ -99,6 +105,8 @@ class Parts:
 
     async def start(self) -> None:
         for name in COMPONENTS:
+            if name == "functions" and not self._functions:
+                continue
             if name not in self.options.without and name not in self.running:
                 await self.start_one(name)
 
@@ -149,6 +157,15 @@ class Parts:
                 informers=informers,
                 on_failure=self._on_failure,
                 **self._plugins(),
+            )
+        if name == "functions":
+            return FunctionSchedulers(
+                client,
+                self.clock,
+                self.random,
+                informers=informers,
+                functions=self._functions,
+                on_failure=self._on_failure,
             )
         from cybernetes.services.kubelet.simulated.nodes import SimulatedNodes
 
@@ -212,6 +229,7 @@ _READER = User("system:kube-controller-manager", "", (MASTERS, AUTHENTICATED))
 _USERS = {
     "controllers": User("system:kube-controller-manager", "", (AUTHENTICATED,)),
     "scheduler": User("system:kube-scheduler", "", (AUTHENTICATED,)),
+    "functions": User("system:kube-scheduler", "", (AUTHENTICATED,)),
     "nodes": User("system:cybernetes:simulated-nodes", "", (MASTERS, AUTHENTICATED)),
 }
 

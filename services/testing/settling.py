@@ -118,6 +118,8 @@ def busy(parts: Parts, now_s: float, horizon_s: float) -> list[str]:
 def _queues(component: Any) -> Iterator[tuple[str, Any]]:
     for runner in getattr(component, "runners", ()):
         yield runner.controller.name, runner.queue
+    if component.name == "function schedulers":
+        yield component.name, component.queue
     if component.name == "simulated nodes":
         yield "pods on nodes", component.pods.queue
         yield "nodes", component.fleet.queue

@@ -1,15 +1,14 @@
 """Says what holds the loop: a thread that looks whether it turns, and finds the line of code if it does not.
 
 A blocking call (``time.sleep``, ``requests.get``, a lock) in one coroutine stops the whole cluster, and what is seen
-is a test that hangs. After ``patience_s`` of real time without a turn, the innermost line that belongs neither to
-asyncio nor to the standard library is named in a warning, once for each line.
+is a test that hangs. After ``patience_s`` of real time without a turn, the innermost line that is neither a
+library's nor ours is named in a warning, once for each line.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-import sysconfig
 import threading
 import warnings
 from types import FrameType
@@ -17,9 +16,9 @@ from typing import Any
 
 from cybernetes.services.testing.errors import BlockingCallWarning
 from cybernetes.services.testing.virtualtime import VirtualTime
+from cybernetes.services.testing.wallclock import is_foreign
 
 PATIENCE_S = 1.0
-_LIBRARY = sysconfig.get_path("stdlib")
 
 
 class Watchman:
@@ -71,10 +70,7 @@ class Watchman:
 
 
 def _culprit(frame: FrameType | None) -> FrameType | None:
-    """The innermost frame of somebody's own code; None when the loop itself is what runs."""
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith((_LIBRARY, "<")):
-            return frame
+    """The innermost frame of somebody's own code; None when there is none: then it is the machine that is slow."""
+    while frame is not None and not is_foreign(frame.f_code.co_filename):
         frame = frame.f_back
-    return None
+    return frame
