@@ -13,7 +13,7 @@ import ipaddress
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from cybernetes.core.errors import bad_request, failure, not_found, service_unavailable
 from cybernetes.core.labels import Selector
@@ -22,6 +22,7 @@ from cybernetes.core.store.cached import Selection
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Call, Stream
 from cybernetes.services.apiserver.exchange import Exchange
+from cybernetes.services.apiserver.subresources.links import Links
 from cybernetes.services.apiserver.subresources.streams import HOP_BY_HOP, Nodes, forwarded, upgrade
 from cybernetes.services.apiserver.upstream import Head, Upstream, UpstreamError
 
@@ -100,7 +101,8 @@ async def _forward(exchange: Exchange, call: Call, place: Place) -> None:
         await upgrade(exchange, upstream, target, place.host)
         return
     try:
-        headers = {"Host": place.host, **forwarded(request), "Connection": "close"}
+        headers = {"Host": request.headers.get("host") or place.host, **forwarded(request), "Connection": "close"}
+        headers["X-Forwarded-Uri"] = path
         headers.pop("upgrade", None)
         if request.body or request.method in ("POST", "PUT", "PATCH"):
             headers["Content-Length"] = str(len(request.body))
@@ -110,7 +112,18 @@ async def _forward(exchange: Exchange, call: Call, place: Place) -> None:
         head = await upstream.read_head()
         if request.method == "HEAD":
             upstream.has_no_body()
-        exchange.start(head.code, _shown(head))
+        links = Links(_prefix(path, call, trailing), (place.host, f"{place.host}:{place.port}", headers["Host"]))
+        shown = _shown(head, links)
+        if _is_page(head) and not head.get("location") and request.method != "HEAD":
+            page = await upstream.read_all(_PAGE_BYTES_MAX)
+            if len(page) < _PAGE_BYTES_MAX:
+                rewritten = links.in_html(page.decode("utf-8", "surrogateescape"))
+                exchange.respond(head.code, shown, rewritten.encode("utf-8", "surrogateescape"))
+                return
+            exchange.start(head.code, shown)
+            exchange.write(page)  # too large to be held: its links stay as they are
+        else:
+            exchange.start(head.code, shown)
         while True:
             piece = await upstream.read()
             if not piece:
@@ -126,13 +139,33 @@ async def _forward(exchange: Exchange, call: Call, place: Place) -> None:
         upstream.close()
 
 
-def _shown(head: Head) -> bytes:
-    """The peer's headers but for those of its connection and its body's length, which are ours to say."""
-    lines = [f"{name}: {value}\r\n" for name, value in head.headers if name not in HOP_BY_HOP and name not in _OURS]
+def _shown(head: Head, links: Links) -> bytes:
+    """The peer's headers but for those of its connection and its body's length, and who may read it from other pages,
+    which are ours to say."""
+    lines = [
+        f"{name}: {links.rewrite(value) if name == 'location' else value}\r\n"
+        for name, value in head.headers
+        if name not in HOP_BY_HOP and name not in _OURS
+    ]
     return "".join(lines).encode("latin-1", "replace")
 
 
-_OURS = frozenset({"content-length", "date", "upgrade"})
+def _prefix(path: str, call: Call, trailing: str) -> str:
+    """The part of the request's path that is the proxy's own."""
+    rest = unquote(path)
+    return rest.removesuffix("/".join(call.rest) + trailing)
+
+
+def _is_page(head: Head) -> bool:
+    return head.get("content-type").partition(";")[0].strip() == "text/html" and not head.get("content-encoding")
+
+
+#: A page of more is passed on as it is.
+_PAGE_BYTES_MAX = 8 << 20
+_OURS = frozenset(
+    {"content-length", "date", "upgrade"}
+    | {f"access-control-allow-{what}" for what in ("credentials", "headers", "methods", "origin")}
+)
 
 
 def _unverified() -> ssl.SSLContext:

@@ -55,6 +55,10 @@ class Kubelet:
                 transport.write(early.upper())
         elif path.startswith("/exec/"):
             exchange.respond(403, b"", b"go away")
+        elif path.startswith("/page"):
+            exchange.respond(200, b"Content-Type: text/html; charset=utf-8\r\n", b"<a href='/next/'>\xff</a>")
+        elif path.startswith("/moved"):
+            exchange.respond(302, b"Location: /page\r\nAccess-Control-Allow-Origin: *\r\n", b"")
         elif path.startswith("/hello"):
             text = f"{request.method} {request.target} {request.body.decode()}".encode()
             exchange.respond(418, b"X-Teapot: short\r\n", text)
@@ -232,6 +236,18 @@ async def test_a_node_is_proxied(node, kubelet: Kubelet) -> None:
     )
     assert (redirect.status, redirect.headers["Location"]) == (301, "/api/v1/nodes/n/proxy/")
     assert (await node.get("/api/v1/nodes/none/proxy/x")).code == 404
+
+
+async def test_links_lead_through_the_proxy(node) -> None:
+    answer = await node.get("/api/v1/nodes/n/proxy/page")
+    assert answer.body == b'<a href="/api/v1/nodes/n/proxy/next/">\xff</a>'
+    moved = await node.session.get(
+        f"{node.base}/api/v1/nodes/n/proxy/moved/on",
+        headers={"Authorization": "Bearer admin-token"},
+        allow_redirects=False,
+    )
+    assert (moved.status, moved.headers["Location"]) == (302, "/api/v1/nodes/n/proxy/page")
+    assert "Access-Control-Allow-Origin" not in moved.headers
 
 
 async def test_pods_and_services_are_proxied_to_addresses_that_anybody_could_reach(
