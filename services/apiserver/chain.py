@@ -278,8 +278,9 @@ class Chain:
 
 
 def _is_placed(resource: Resource, info: RequestInfo) -> bool:
-    """Whether the path has a namespace where the resource has, and the method a verb."""
-    if not info.verb:
+    """Whether the path has a namespace where the resource has, and the method a verb: only proxies take those without
+    (OPTIONS)."""
+    if not info.verb and info.subresource != "proxy":
         return False
     if not resource.is_namespaced:
         return not info.namespace or resource.gvr == NAMESPACES

@@ -31,7 +31,7 @@ def special(
 ) -> Special:
     """What ``Routes`` asks first."""
     carried = admitted(proxy.handler(nodes))
-    every_verb = dict.fromkeys(("create", "delete", "get", "patch", "update"), carried)
+    every_verb = dict.fromkeys(("", "create", "delete", "get", "patch", "update"), carried)
     stream = streams.handlers(nodes)
     upgrades = {
         name: dict.fromkeys(("create", "get"), admitted(stream[name])) for name in ("exec", "attach", "portforward")

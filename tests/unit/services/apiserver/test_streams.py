@@ -231,6 +231,9 @@ async def test_a_node_is_proxied(node, kubelet: Kubelet) -> None:
     assert answer.code == 418 and answer.headers["X-Teapot"] == "short"
     assert answer.body == b'POST /hello/a%20b?x=1 {"a":1}'
     assert kubelet.requests[0].headers["x-forwarded-for"] == "127.0.0.1"
+    for method in ("OPTIONS", "DELETE", "PATCH", "PUT"):
+        answer = await node.request(method, "/api/v1/nodes/n/proxy/hello")
+        assert answer.body == f"{method} /hello ".encode()
     redirect = await node.session.get(
         f"{node.base}/api/v1/nodes/n/proxy", headers={"Authorization": "Bearer admin-token"}, allow_redirects=False
     )
