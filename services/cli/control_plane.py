@@ -143,6 +143,10 @@ class ControlPlane:
         await self.process.start(EtcdCompaction(store, self.clock, self.random, on_failure=self.process.failed))
 
     def _make_certificates(self, addresses: tuple[str, ...]) -> None:
+        with self.data.exclusively("pki"):  # API servers that start at once find what the first has made
+            self._make_all_certificates(addresses)
+
+    def _make_all_certificates(self, addresses: tuple[str, ...]) -> None:
         pki = self.pki
         pki.serving([self.options.bind_address, *addresses])
         pki.kubelet_client()

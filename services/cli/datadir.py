@@ -12,10 +12,12 @@ logs/                    one file a process, pod logs of nodes below it
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,8 @@ class ClusterOptions:
     #: Which controllers run, as ``--controllers`` says; and the addresses that LoadBalancer Services get, if any.
     controllers: str = "*"
     load_balancer_pool: str = ""
+    #: The folder of the first node's static pods; empty for none.
+    manifests: str = ""
     seed: int | None = None
     #: True where the node lives in a user namespace of its own because we are not root.
     rootless: bool = False
@@ -110,6 +114,13 @@ class DataDirectory:
 
     def node(self, name: str) -> Path:
         return self.path / "nodes" / name
+
+    @contextlib.contextmanager
+    def exclusively(self, what: str) -> Iterator[None]:
+        """Hold ``what`` against the other processes of this cluster; they wait."""
+        with (self.path / f".{what}.lock").open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
 
     def create(self) -> None:
         """Make it, private to its owner. Raises CommandError."""

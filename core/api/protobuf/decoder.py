@@ -75,6 +75,8 @@ def _value(data: bytes, start: int, end: int, message: Message, depth: int) -> A
     found = _message(data, start, end, message, depth)
     if message.form is None:
         return found
+    if not found and start < end:
+        found["seconds"] = 0  # of a time only nothing at all is none; other forms do not look at this
     try:
         return message.form.from_fields(found)
     except ValueError as error:
