@@ -188,6 +188,11 @@ def _keys_of_measured(gvr: Gvr) -> Any:
             is_same = usage(gvr, old, view.now) == usage(gvr, new, view.now)
         except QuantityError:
             return ()
-        return () if is_same and not (is_deleting(new) and not is_deleting(old)) else keys
+        if not is_same or (is_deleting(new) and not is_deleting(old)):
+            return keys
+        # A pod that is given a deadline is another quota's.
+        quotas = view.list(RESOURCE_QUOTAS, new["metadata"].get("namespace", ""))
+        moved = {key_of(quota) for quota in quotas if is_in_scopes(quota, gvr, old) != is_in_scopes(quota, gvr, new)}
+        return [key for key in keys if key.removeprefix(_SOON) in moved]
 
     return keys_of

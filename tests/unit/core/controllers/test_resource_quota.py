@@ -129,6 +129,21 @@ def test_scopes(world, scope, counted):
     assert used(world) == {"pods": str(len(counted))}
 
 
+def test_a_pod_that_is_given_a_deadline_moves_to_another_quota(world):
+    world.create(PODS, pod("p"))
+    world.create(RESOURCE_QUOTAS, quota("ending", scopes=["Terminating"], pods="9"))
+    world.create(RESOURCE_QUOTAS, quota("lasting", scopes=["NotTerminating"], pods="9"))
+    world.settle()
+    assert (used(world, "ending"), used(world, "lasting")) == ({"pods": "0"}, {"pods": "1"})
+    world.change(PODS, "p", {"spec": {"activeDeadlineSeconds": 10}})
+    world.settle()
+    assert (used(world, "ending"), used(world, "lasting")) == ({"pods": "1"}, {"pods": "0"})
+    before = world.reconciles
+    world.change(PODS, "p", {"metadata": {"labels": {"a": "b"}}})
+    world.settle()
+    assert world.reconciles == before, "what does not matter is not counted"
+
+
 def test_scopes_are_for_pods_and_claims_only(world):
     world.create(CONFIG_MAPS, {"metadata": {"name": "c", "namespace": "default"}})
     world.create(RESOURCE_QUOTAS, quota(scopes=["BestEffort"], pods="9", count__configmaps="4"))
