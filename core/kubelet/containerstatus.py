@@ -116,6 +116,11 @@ def _converted(container: spec.Container, latest: ContainerStatus, old: Object |
     status["imageID"] = latest.image_id
     status["containerID"] = container_id
     status["state"] = _state(latest, runtime_name)
+    if latest.user is not None:
+        linux: Object = {"uid": latest.user.uid, "gid": latest.user.gid}
+        if latest.user.groups:
+            linux["supplementalGroups"] = list(latest.user.groups)
+        status["user"] = {"linux": linux}
     resources = container.get("resources") or {}
     status["resources"] = clone(resources)
     if resources.get("requests"):

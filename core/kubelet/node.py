@@ -75,6 +75,8 @@ class NodeFacts:
     #: Runtime handlers with their features, as the API has them.
     runtime_handlers: Sequence[Mapping[str, Any]] = ()
     volumes_in_use: Sequence[str] = ()
+    #: Whether the runtime can leave out the groups that an image gives a user.
+    supplemental_groups_policy: bool = False
 
 
 def default_labels(name: str, machine: Machine) -> dict[str, str]:
@@ -200,6 +202,7 @@ def node_status(facts: NodeFacts, old: Object, now: float) -> Object:
         status.pop("images", None)
     if facts.runtime_handlers:
         status["runtimeHandlers"] = [dict(handler) for handler in facts.runtime_handlers]
+    status["features"] = {"supplementalGroupsPolicy": facts.supplemental_groups_policy}
     if facts.volumes_in_use:
         status["volumesInUse"] = sorted(facts.volumes_in_use)
     else:

@@ -37,6 +37,14 @@ class SandboxStatus(NamedTuple):
     host_network: bool = False
 
 
+class ContainerUser(NamedTuple):
+    """Who a container's first process is when it starts."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+
 class ContainerStatus(NamedTuple):
     """One attempt at running a container. Times are seconds since the epoch, 0.0 for not yet."""
 
@@ -60,6 +68,8 @@ class ContainerStatus(NamedTuple):
     log_path: str
     #: The signal that ended it, 0 for none.
     signal: int = 0
+    #: None where the runtime does not know.
+    user: ContainerUser | None = None
 
 
 class PodObservation(NamedTuple):

@@ -51,6 +51,7 @@ def _up(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--simulation", default="", metavar="FILE", help="how simulated pods behave")
     parser.add_argument("--scheduler-config", default="", metavar="FILE", help="a KubeSchedulerConfiguration")
     parser.add_argument("--scheduler-plugins", default="", metavar="FILE", help="Python with scheduler plugins")
+    parser.add_argument("--manifests", default="", metavar="DIR", help="static pods of the first node")
     parser.add_argument("--detach", action="store_true", help="return when the cluster is ready, and leave it running")
 
 

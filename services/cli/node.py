@@ -14,6 +14,7 @@ import os
 import shutil
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from cybernetes.core.client.factory import InformerFactory
 from cybernetes.core.client.interface import Client
@@ -41,6 +42,8 @@ from cybernetes.services.kubelet.volumes.mounts import mounts_below, unmount
 from cybernetes.services.proxy import nftables, policies, sources
 
 KUBELET_PORT = 10250
+#: The nodes of one cluster share a machine, often with its user: a fork bomb ends here.
+POD_PIDS_LIMIT = 8192
 
 
 class Node:
@@ -166,6 +169,8 @@ class Node:
             service_cidrs=self.options.service_cidr.split(","),
             cluster_cidrs=self.options.pod_cidr.split(","),
             pod_cidrs=self.pod_cidrs,
+            manifests=Path(self.options.manifests) if self.options.manifests and self.namespace is None else None,
+            pod_pids_limit=POD_PIDS_LIMIT,
             interface=self.proxy_interface,
             mode=self.options.proxy_mode,
             on_failure=process.failed,

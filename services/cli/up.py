@@ -97,6 +97,7 @@ def decide(given: argparse.Namespace) -> ClusterOptions:
         simulation=str(Path(given.simulation).absolute()) if given.simulation else "",
         scheduler_config=str(Path(given.scheduler_config).absolute()) if given.scheduler_config else "",
         scheduler_plugins=str(Path(given.scheduler_plugins).absolute()) if given.scheduler_plugins else "",
+        manifests=str(Path(given.manifests).absolute()) if given.manifests else "",
         rootless=is_rootless,
     )
 

@@ -10,12 +10,14 @@ by the formula of KEP-2254), quotas from limits in periods of 100 ms.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from cybernetes.services.kubelet.runtimes.interface import SandboxConfig
+
 PERIOD_US = 100_000
-CONTROLLERS = ("cpu", "cpuacct", "memory", "pids")
+CONTROLLERS = ("cpu", "cpuacct", "memory", "pids", "hugetlb")
 
 
 class Usage(NamedTuple):
@@ -103,7 +105,7 @@ class Cgroups:
     def _delegate(folder: Path) -> None:
         """Let the children of ``folder`` use the controllers that it has itself."""
         available = (folder / "cgroup.controllers").read_text().split()
-        wanted = " ".join(f"+{name}" for name in ("cpu", "memory", "pids") if name in available)
+        wanted = " ".join(f"+{name}" for name in ("cpu", "memory", "pids", "hugetlb") if name in available)
         (folder / "cgroup.subtree_control").write_text(wanted)
 
     def create(self, path: str) -> None:
@@ -133,6 +135,34 @@ class Cgroups:
             (folder / "cpu.cfs_quota_us").write_text(str(quota_us(cpu_limit_milli)))
         if memory := self._first.get("memory"):
             (memory / self.parent / path / "memory.limit_in_bytes").write_text(str(memory_limit or -1))
+
+    def make_pod(self, config: SandboxConfig) -> str:
+        """The group of a pod with all that it is held to; returns its path. Raises OSError."""
+        path = f"pod{config.uid}"
+        self.create(path)
+        self.limit(
+            path,
+            cpu_limit_milli=config.cpu_limit_milli,
+            cpu_request_milli=config.cpu_request_milli,
+            memory_limit=config.memory_limit,
+        )
+        self.limit_pod(path, pids_max=config.pids_limit, hugepages=config.hugepage_limits)
+        return path
+
+    def limit_pod(self, path: str, *, pids_max: int, hugepages: Mapping[str, int]) -> None:
+        """What a pod as a whole is held to: processes (0 for any number) and bytes of huge pages by size (``2Mi``);
+        of sizes that it does not name it has none. Raises OSError."""
+        if not self.is_writable:
+            return
+        pids = self._second or self._first.get("pids")
+        if pids is not None:
+            (pids / self.parent / path / "pids.max").write_text(str(pids_max or "max"))
+        hugetlb = self._second or self._first.get("hugetlb")
+        if hugetlb is not None:
+            name = "max" if self._second is not None else "limit_in_bytes"
+            for file in (hugetlb / self.parent / path).glob(f"hugetlb.*B.{name}"):
+                size = file.name.split(".")[1].replace("B", "i")
+                file.write_text(str(hugepages.get(size, 0)))
 
     def process_files(self, path: str) -> list[str]:
         """The files that a pid is written to in order to enter the group."""

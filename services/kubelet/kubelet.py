@@ -67,7 +67,7 @@ class Kubelet:
     client CA; without, the server has no TLS and asks nobody who they are (tests). ``kubelet_port`` 0 takes a free
     one. ``services`` may be an informer that the process has anyway; else one is made. ``manifests`` is the folder of
     static pods, None for none. ``eviction_hard`` are the thresholds below which pods have to go, as upstream writes
-    them; ``sensors`` read what is left of the machine.
+    them; ``sensors`` read what is left of the machine. A pod may have ``pod_pids_limit`` processes, 0 for any number.
     """
 
     name = "kubelet"
@@ -97,6 +97,7 @@ class Kubelet:
         manifests: Path | None = None,
         eviction_hard: str = DEFAULT_THRESHOLDS,
         sensors: Sensors | None = None,
+        pod_pids_limit: int = 0,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
         self.node_name = node_name
@@ -144,6 +145,7 @@ class Kubelet:
             cluster_dns=cluster_dns,
             cluster_domain=cluster_domain,
             resolv_conf=resolv_conf,
+            pod_pids_limit=pod_pids_limit,
         )
         self._checks = checks = Checks(runtime)
         self._objects = objects = ObjectStore(client, clock, random, lambda uid: self.pods.on_object_change(uid))

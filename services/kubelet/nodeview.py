@@ -29,7 +29,9 @@ class KubeletNodeView:
         cluster_dns: Sequence[str],
         cluster_domain: str,
         resolv_conf: Path | None,
+        pod_pids_limit: int = 0,
     ) -> None:
+        self.pod_pids_limit = pod_pids_limit
         self.cluster_domain = cluster_domain
         self.memory_capacity = machine.memory
         self._node = node

@@ -30,7 +30,9 @@ _RESOLV_CONF = "/etc/resolv.conf"
 _PROPAGATION = {"HostToContainer": "HostToContainer", "Bidirectional": "Bidirectional"}
 
 
-def sandbox_config(pod: Object, attempt: int, cluster_domain: str, directories: Directories) -> SandboxConfig:
+def sandbox_config(
+    pod: Object, attempt: int, cluster_domain: str, directories: Directories, pids_limit: int = 0
+) -> SandboxConfig:
     """Raises ValueError for a hostname that is too long."""
     pod_spec = pod["spec"]
     context = pod_spec.get("securityContext") or {}
@@ -52,6 +54,12 @@ def sandbox_config(pod: Object, attempt: int, cluster_domain: str, directories: 
         cpu_limit_milli=resources.pod_limit(pod, "cpu"),
         cpu_request_milli=resources.pod_requests(pod).get("cpu", 0),
         memory_limit=resources.pod_limit(pod, "memory"),
+        pids_limit=pids_limit,
+        hugepage_limits={
+            key.removeprefix("hugepages-"): number
+            for key, number in resources.pod_requests(pod).items()
+            if key.startswith("hugepages-")
+        },
         labels=labels_of(pod),
         annotations=annotations_of(pod),
     )
@@ -105,11 +113,6 @@ def container_config(pod: Object, container: spec.Container, prepared: Prepared)
         cpu_limit_milli=resources.container_limit(pod, container, "cpu"),
         cpu_request_milli=resources.container_request(container, "cpu"),
         memory_limit=resources.container_limit(pod, container, "memory"),
-        hugepage_limits={
-            key.removeprefix("hugepages-"): number
-            for key, number in resources.amounts((container.get("resources") or {}).get("limits")).items()
-            if key.startswith("hugepages-")
-        },
         security=security_context(pod, container, prepared.image),
         oom_score_adjust=qos.oom_score_adjust(pod, container, prepared.memory_capacity),
         stop_signal=(container.get("lifecycle") or {}).get("stopSignal") or "",

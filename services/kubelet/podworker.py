@@ -193,7 +193,9 @@ class PodWorker:
 
     async def _create_sandbox(self, pod: Object, attempt: int) -> tuple[str, tuple[str, ...]]:
         try:
-            config = sandbox_config(pod, attempt, self._node.cluster_domain, self._directories)
+            config = sandbox_config(
+                pod, attempt, self._node.cluster_domain, self._directories, self._node.pod_pids_limit
+            )
             sandbox_id = await whole(self._runtime.create_sandbox(config))
             status = await self._runtime.sandbox_status(sandbox_id)
         except (RuntimeFailure, ValueError) as error:

@@ -92,6 +92,9 @@ class SandboxConfig:
     cpu_limit_milli: int = 0
     cpu_request_milli: int = 0
     memory_limit: int = 0
+    #: Processes of the pod together, 0 for any number; bytes of huge pages by their size (``2Mi``).
+    pids_limit: int = 0
+    hugepage_limits: Mapping[str, int] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
 
@@ -148,7 +151,6 @@ class ContainerConfig:
     cpu_request_milli: int = 0
     memory_limit: int = 0
     #: Page size (``2Mi``) to bytes.
-    hugepage_limits: Mapping[str, int] = field(default_factory=dict)
     security: SecurityContext = SecurityContext()
     oom_score_adjust: int = 0
     #: ``SIGTERM``; empty for the image's own.

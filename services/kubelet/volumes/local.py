@@ -8,19 +8,40 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cybernetes.core.kubelet.resources import amount
+from cybernetes.core.kubelet.resources import amount, pod_requests
+from cybernetes.core.objects import Object
 from cybernetes.services.kubelet.volumes import mounts
 
 
-def make_empty_dir(folder: Path, source: Mapping[str, Any], group: int | None) -> None:
-    """A folder that everybody may write to; on tmpfs with ``medium: Memory``. Raises OSError."""
+def make_empty_dir(folder: Path, source: Mapping[str, Any], group: int | None, pod: Object) -> None:
+    """A folder that everybody may write to; on tmpfs with ``medium: Memory``, of huge pages with ``HugePages``, whose
+    size the medium or what the pod requests tells. Raises OSError, ValueError."""
     folder.mkdir(mode=0o777, parents=True, exist_ok=True)
-    if source.get("medium") == "Memory" and not mounts.is_mounted(folder):
+    medium = source.get("medium") or ""
+    if medium.startswith("HugePages"):
+        if not mounts.is_mounted(folder):
+            mounts.mount("nodev", folder, "hugetlbfs", 0, f"pagesize={_page_size(medium, pod)}")
+    elif medium == "Memory" and not mounts.is_mounted(folder):
         limit = source.get("sizeLimit")
         size = amount("memory", limit) if limit else 0
         mounts.mount("tmpfs", folder, "tmpfs", 0, f"size={size}" if size > 0 else "")
     folder.chmod(0o777)  # whatever the umask was
     set_group(folder, group)
+
+
+def _page_size(medium: str, pod: Object) -> str:
+    """As the file system takes it (``2M``)."""
+    requested = {name.removeprefix("hugepages-") for name in pod_requests(pod) if name.startswith("hugepages-")}
+    named = medium.partition("-")[2]
+    if named:
+        requested &= {named}
+    elif len(requested) > 1:
+        raise ValueError(f"medium: {medium} can't be used if container requests multiple huge page sizes")
+    if not requested:
+        raise ValueError(
+            f"medium {medium}: hugePages storage requested, but there is no resource request for huge pages"
+        )
+    return requested.pop().removesuffix("i")
 
 
 def set_group(folder: Path, group: int | None) -> None:

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,10 +36,23 @@ from cybernetes.services.kubelet.directories import Directories
 from cybernetes.services.kubelet.objectstore import ObjectStore, config_map_keys, secret_keys
 from cybernetes.services.kubelet.tokens import TokenSource
 from cybernetes.services.kubelet.volumes import atomic, local, mounts
+from cybernetes.services.kubelet.volumes.nfs import mount_nfs
 
 log = logging.getLogger(__name__)
 
 CLUSTER_TRUST_BUNDLES = Gvr("certificates.k8s.io", "v1beta1", "clustertrustbundles")
+
+#: What a PersistentVolume may be that nodes of ours cannot mount.
+PERSISTENT_SOURCES = (
+    "csi",
+    "fc",
+    "iscsi",
+    "awsElasticBlockStore",
+    "gcePersistentDisk",
+    "azureDisk",
+    "azureFile",
+    "cephfs",
+)
 
 _PLUGINS = {"configMap": "configmap", "secret": "secret", "downwardAPI": "downward-api", "projected": "projected"}
 
@@ -168,12 +181,14 @@ class VolumeManager:
         if volume.get("ephemeral") is not None:
             claim = f"{name_of(pod)}-{volume['name']}"
             return await self._mount_claim(pod, claim, False, needs_owner=True), forever
+        if volume.get("nfs") is not None:
+            return await self._mount_nfs(pod, volume["name"], volume["nfs"]), forever
         kinds = [kind for kind, source in volume.items() if kind != "name" and source is not None]
         if kinds and kinds != ["emptyDir"]:
             raise ValueError(f"no volume plugin matched: volumes of type {kinds[0]} are not supported by this node")
         folder = self._directories.volume(uid_of(pod), "empty-dir", volume["name"])
         source = volume.get("emptyDir") or {}
-        await asyncio.to_thread(local.make_empty_dir, folder, source, _group(pod))
+        await asyncio.to_thread(local.make_empty_dir, folder, source, _group(pod), pod)
         return Mounted(folder), forever
 
     async def _mount_payload(
@@ -212,6 +227,14 @@ class VolumeManager:
         await asyncio.to_thread(local.check_host_path, path, source.get("type") or "")
         return Mounted(path, read_only)
 
+    async def _mount_nfs(
+        self, pod: Object, name: str, source: Mapping[str, Any], options: Sequence[str] = (), read_only: bool = False
+    ) -> Mounted:
+        folder = self._directories.volume(uid_of(pod), "nfs", name)
+        is_read_only = read_only or bool(source.get("readOnly"))
+        await asyncio.to_thread(mount_nfs, folder, source, options, is_read_only)
+        return Mounted(folder, is_read_only)
+
     async def _mount_claim(
         self, pod: Object, claim_name: str, read_only: bool, *, needs_owner: bool = False
     ) -> Mounted:
@@ -241,7 +264,11 @@ class VolumeManager:
             if group is not None and source.get("volumeMode") != "Block":
                 await asyncio.to_thread(local.set_group_of_tree, path, group, read_only)
             return Mounted(path, read_only)
-        raise ValueError(f"no volume plugin matched PersistentVolume {volume_name}")
+        if source.get("nfs") is not None:
+            return await self._mount_nfs(pod, volume_name, source["nfs"], source.get("mountOptions") or (), read_only)
+        kinds = [kind for kind in PERSISTENT_SOURCES if source.get(kind) is not None]
+        text = f": volumes of type {kinds[0]} are not supported by this node" if kinds else ""
+        raise ValueError(f"no volume plugin matched PersistentVolume {volume_name}{text}")
 
     async def sub_path(self, pod: Object, volume: str, container: str, index: int, path: Path, sub_path: str) -> Path:
         """Where ``sub_path`` of a mounted volume is, in a form that what runs in the pod cannot redirect.

@@ -33,6 +33,7 @@ from cybernetes.services.kubelet.runtimes.docker.events import listen
 from cybernetes.services.kubelet.runtimes.docker.images import Images
 from cybernetes.services.kubelet.runtimes.docker.pause import ensure_pause_image
 from cybernetes.services.kubelet.runtimes.docker.streams import DockerStream
+from cybernetes.services.kubelet.runtimes.docker.users import Users
 from cybernetes.services.kubelet.runtimes.interface import (
     ContainerConfig,
     ContainerEvent,
@@ -70,6 +71,7 @@ class DockerRuntime:
         self._node = node
         self._node_namespace = node_namespace
         self._engine = engine
+        self._users = Users()
         self._images = Images(engine, self._call)
         self._network = network
         self._clock = clock
@@ -209,13 +211,7 @@ class DockerRuntime:
 
     async def create_sandbox(self, config: SandboxConfig) -> str:
         if not self._uses_systemd:
-            self._cgroups.create(f"pod{config.uid}")
-            self._cgroups.limit(
-                f"pod{config.uid}",
-                cpu_limit_milli=config.cpu_limit_milli,
-                cpu_request_milli=config.cpu_request_milli,
-                memory_limit=config.memory_limit,
-            )
+            self._cgroups.make_pod(config)
         moves = config.host_network and self._node_namespace is not None
         sandbox_id = await self._create(
             configs.sandbox_name(config),
@@ -385,12 +381,15 @@ class DockerRuntime:
             found = await self._inspect(container_id)
             await self._call("remove_container", container_id, force=True, v=True)
             self._link_log("", Path(found["Config"]["Labels"][configs.LOG_PATH]))
+            self._users.forget(container_id)
 
     async def container_status(self, container_id: str) -> ContainerStatus:
-        return statuses.container_status(await self._inspect(container_id))
+        found = await self._inspect(container_id)
+        return statuses.container_status(found, self._users.of(found))
 
     async def list_containers(self, pod_uid: str = "") -> Sequence[ContainerStatus]:
-        return [statuses.container_status(item) for item in await self._find("container", pod_uid)]
+        found = await self._find("container", pod_uid)
+        return [statuses.container_status(item, self._users.of(item)) for item in found]
 
     async def update_container(self, container_id: str, **limits: int) -> None:
         await self._call("update_container", container_id, reason="RunContainerError", **configs.limits(**limits))

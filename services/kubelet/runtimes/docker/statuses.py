@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cybernetes.core.clock import parse_time
-from cybernetes.core.kubelet.observed import ContainerState, ContainerStatus, SandboxStatus
+from cybernetes.core.kubelet.observed import ContainerState, ContainerStatus, ContainerUser, SandboxStatus
 from cybernetes.services.kubelet.runtimes.docker import configs
 from cybernetes.services.kubelet.runtimes.interface import Image
 
@@ -48,7 +48,7 @@ def sandbox_status(found: dict[str, Any], addresses: Sequence[str]) -> SandboxSt
     )
 
 
-def container_status(found: dict[str, Any]) -> ContainerStatus:
+def container_status(found: dict[str, Any], user: ContainerUser | None = None) -> ContainerStatus:
     labels, state = found["Config"]["Labels"], found["State"]
     what = _STATES.get(state["Status"], ContainerState.UNKNOWN)
     code, message = int(state["ExitCode"]), str(state.get("Error") or "")
@@ -80,6 +80,7 @@ def container_status(found: dict[str, Any]) -> ContainerStatus:
         message=message,
         log_path=labels[configs.LOG_PATH],
         signal=code - 128 if what is ContainerState.EXITED and 128 < code < 160 else 0,
+        user=user,
     )
 
 

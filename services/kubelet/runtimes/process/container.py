@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cybernetes.core.kubelet.observed import ContainerState, ContainerStatus
 from cybernetes.services.kubelet.cgroups import Cgroups
+from cybernetes.services.kubelet.runtimes.process import specs
 from cybernetes.services.kubelet.runtimes.process.processes import Process
 from cybernetes.services.kubelet.runtimes.process.records import ContainerRecord, Records
 
@@ -128,4 +129,5 @@ class Container:
             message=record.message,
             log_path=record.log_path,
             signal=self._exit.signal if self._exit else 0,
+            user=specs.user_of(record.identity),
         )

@@ -118,14 +118,7 @@ class Sandboxes:
 
     def _make_cgroup(self, config: SandboxConfig) -> list[str]:
         """The pod's group with its limits, and the files that put the holder into it."""
-        cgroup = f"pod{config.uid}"
-        self._cgroups.create(cgroup)
-        self._cgroups.limit(
-            cgroup,
-            cpu_limit_milli=config.cpu_limit_milli,
-            cpu_request_milli=config.cpu_request_milli,
-            memory_limit=config.memory_limit,
-        )
+        cgroup = self._cgroups.make_pod(config)
         self._cgroups.create(f"{cgroup}/sandbox")
         return self._cgroups.process_files(f"{cgroup}/sandbox")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from cybernetes.core.kubelet.observed import ContainerUser
 from cybernetes.services.kubelet.runtimes.interface import ContainerConfig, RuntimeFailure, SandboxConfig
 from cybernetes.services.kubelet.runtimes.process import host
 from cybernetes.services.kubelet.runtimes.process.shim import Spec, lists
@@ -50,6 +51,15 @@ def identity_of(config: ContainerConfig, environment: Sequence[tuple[str, str]])
     if host.is_in_user_namespace():
         spec.append(("flag", "user-namespace"))
     return spec
+
+
+def user_of(identity: Sequence[Sequence[str]]) -> ContainerUser:
+    """Who ``identity_of`` made it."""
+    numbers: dict[str, list[int]] = {}
+    for key, *values in identity:
+        if key in ("user", "group", "supplemental-group"):
+            numbers.setdefault(key, []).append(int(values[0]))
+    return ContainerUser(numbers["user"][0], numbers["group"][0], tuple(numbers.get("supplemental-group", ())))
 
 
 def container_spec(
