@@ -169,8 +169,6 @@ class Node:
             service_cidrs=self.options.service_cidr.split(","),
             cluster_cidrs=self.options.pod_cidr.split(","),
             pod_cidrs=self.pod_cidrs,
-            manifests=Path(self.options.manifests) if self.options.manifests and self.namespace is None else None,
-            pod_pids_limit=POD_PIDS_LIMIT,
             interface=self.proxy_interface,
             mode=self.options.proxy_mode,
             on_failure=process.failed,
@@ -204,6 +202,8 @@ class Node:
             cluster_dns=[cluster_dns(self.options)],
             cluster_domain=self.options.cluster_domain,
             pod_cidrs=self.pod_cidrs,
+            manifests=Path(self.options.manifests) if self.options.manifests and self.namespace is None else None,
+            pod_pids_limit=POD_PIDS_LIMIT,
             on_failure=process.failed,
         )
         await process.start(kubelet)
