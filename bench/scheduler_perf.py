@@ -49,6 +49,8 @@ IN_FLIGHT = 64
 ADMIN = User("admin", groups=("system:masters",))
 SCHEDULER = User("system:kube-scheduler", groups=("system:authenticated",))
 KINDS = {"Node": NODES, "Pod": PODS, "Service": SERVICES, "Namespace": NAMESPACES}
+#: What templates are filled in with.
+_INDEX = "{{.Index}}"
 #: Dynamic resource cases are not scheduled by this version.
 _LEFT_OUT = ("SchedulingWithResourceClaim",)
 
@@ -156,10 +158,16 @@ class Runner:
         param = operation.get("countParam")
         return int(self.workload.params[param.removeprefix("$")] if param else operation.get("count", 0))
 
-    def _template(self, path: str) -> Object:
+    def _template(self, path: str, index: int | None = None) -> Object:
+        """A template's object; those that speak of ``{{.Index}}`` are different for each."""
         found = self.templates.get(path)
-        if found is None:
-            found = self.templates[path] = yaml.safe_load((self.workload.folder / path).read_text())
+        if found is not None:
+            return found
+        text = (self.workload.folder / path).read_text()
+        if _INDEX in text:
+            found = yaml.safe_load(text.replace(_INDEX, str(index or 0)))
+        else:
+            found = self.templates[path] = yaml.safe_load(text)
         return found
 
     async def _gather(self, make: Any, count: int, what: str) -> list[Any]:
@@ -177,13 +185,14 @@ class Runner:
         return await asyncio.gather(*(one(number) for number in range(count)))
 
     async def _create_nodes(self, operation: dict[str, Any]) -> None:
-        template = self._template(operation.get("nodeTemplatePath") or "../templates/node-default.yaml")
+        path = operation.get("nodeTemplatePath") or "../templates/node-default.yaml"
+        template = self._template(path)
         label = (operation.get("uniqueNodeLabelStrategy") or {}).get("labelKey")
         prepare = operation.get("labelNodePrepareStrategy") or {}
         taints = (template.get("spec") or {}).get("taints")
 
         async def create(number: int) -> None:
-            node = clone(template)
+            node = clone(self._template(path, number))
             metadata = node["metadata"]
             if "generateName" in metadata:
                 metadata["name"] = f"{metadata.pop('generateName')}{number}"
@@ -233,6 +242,11 @@ class Runner:
     async def _create_pods(self, operation: dict[str, Any]) -> None:
         path = operation.get("podTemplatePath") or self.workload.template or "../templates/pod-default.yaml"
         template = await self._pod(self._template(path))
+
+        async def create(number: int) -> Object:
+            given = template if path in self.templates else await self._pod(self._template(path, number))
+            return await self.client.create(PODS, clone(given), namespace)
+
         self.namespaces += 1
         namespace = operation.get("namespace") or f"namespace-{self.namespaces}"
         await self._namespace(namespace)
@@ -241,7 +255,7 @@ class Runner:
         if is_measured:
             settle_memory()
         cpu_s = _cpu_s()
-        created = await self._gather(lambda _: self.client.create(PODS, clone(template), namespace), count, "pods")
+        created = await self._gather(create, count, "pods")
         uids = [pod["metadata"]["uid"] for pod in created]
         if operation.get("skipWaitToCompletion"):
             return

@@ -32,6 +32,7 @@ class Cluster:
         self._objects: dict[Gvr, dict[str, dict[str, Object]]] = {}
         self._versions: dict[Gvr, int] = {}
         self._indexes: dict[Gvr, dict[str, Index]] = {}
+        self._followers: dict[Gvr, list[Callable[[Object | None, Object | None], None]]] = {}
         self._listeners: dict[tuple[Gvr, str, str], list[Callable[[], None]]] = {}
         #: Goes up with every change.
         self.changes = 0
@@ -46,6 +47,8 @@ class Cluster:
         space[name] = obj
         for index in self._indexes.get(gvr, {}).values():
             index.change(old, obj)
+        for follower in self._followers.get(gvr, ()):
+            follower(old, obj)
         self._changed(gvr, namespace, name)
 
     def discard(self, gvr: Gvr, namespace: str, name: str) -> None:
@@ -57,6 +60,8 @@ class Cluster:
             del self._objects[gvr][namespace]
         for index in self._indexes.get(gvr, {}).values():
             index.change(old, None)
+        for follower in self._followers.get(gvr, ()):
+            follower(old, None)
         self._changed(gvr, namespace, name)
 
     def get(self, gvr: Gvr, namespace: str, name: str) -> Object | None:
@@ -79,6 +84,10 @@ class Cluster:
 
     def by_index(self, gvr: Gvr, name: str, value: str) -> Sequence[Object]:
         return [*self._indexes[gvr][name].objects.get(value, {}).values()]
+
+    def follow(self, gvr: Gvr, callback: Callable[[Object | None, Object | None], None]) -> None:
+        """Tell of every change of a kind: what was there, what is."""
+        self._followers.setdefault(gvr, []).append(callback)
 
     def listen(self, gvr: Gvr, namespace: str, name: str, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back after each change of one object, until the function that this returns is called."""

@@ -206,15 +206,21 @@ def _texts(value: Any) -> list[str]:
     return [str(each) for each in value] if isinstance(value, list) else []
 
 
-def _seconds(value: Any, problems: list[str]) -> float:
-    """A Go duration: ``1m30s``, ``500ms``."""
-    if value is None or value == "0s":
-        return DEFAULT_TIMEOUT_S
+def duration_s(value: Any) -> float | None:
+    """Seconds of a Go duration (``1m30s``, ``500ms``); None for what is none."""
+    if value == "0":
+        return 0.0
     parts = _DURATION.findall(value) if isinstance(value, str) else []
     if not parts or "".join(number + unit for number, unit in parts) != value:
-        problems.append(f'.httpTimeout: time: invalid duration "{value}"')
-        return DEFAULT_TIMEOUT_S
+        return None
     return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+def _seconds(value: Any, problems: list[str]) -> float:
+    found = None if value is None else duration_s(value)
+    if value is not None and found is None:
+        problems.append(f'.httpTimeout: time: invalid duration "{value}"')
+    return found or DEFAULT_TIMEOUT_S
 
 
 def _managed(value: Any, problems: list[str]) -> tuple[ManagedResource, ...]:

@@ -98,6 +98,11 @@ class Framework:
         self.cluster_scorers = [Scorer(p, weights[p.name]) for p in of(later, "score_rows", scorers)]
         cluster = [*self.cluster_filters, *(scorer.plugin for scorer in self.cluster_scorers)]
         self.cluster_plugins = list({id(plugin): plugin for plugin in cluster}.values())
+        scored = [*(self.fit.resources if self.fit_weight else ()), *(self.balanced.resources if self.balanced else ())]
+        try:
+            self.table.want_columns(each.name for each in scored)
+        except ValueError as error:
+            raise ProfileError(f"scored resources: {error}") from error
         self.keyed: list[Any] = [p for p in self.plugins.values() if hasattr(p, "template_key")]
         self.own_filters = [p for p in filters if not hasattr(p, "filter_rows")]
         self.own_scorers = [

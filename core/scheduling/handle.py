@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cybernetes.core.client.interface import Client
 from cybernetes.core.clock import Clock, Random
@@ -38,6 +38,8 @@ class Handle:
     evict: Callable[[Cycle, str, Sequence[PodRecord]], None] | None = None
     #: Whether evictions for the pod of this uid are under way.
     is_evicting: Callable[[str], bool] | None = None
+    #: Run something that writes, beside the decisions; with what it does, for logs.
+    spawn: Callable[[Coroutine[Any, Any, None], str], object] | None = None
     #: Entered around each call of a plugin that does not ship, by its name: it may cut off one that stalls.
     guard: Callable[[str], AbstractContextManager[None]] | None = None
     #: Pods that permit plugins hold.

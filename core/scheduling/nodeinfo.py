@@ -66,6 +66,7 @@ class NodeInfo:
         "node",
         "pods",
         "ports",
+        "rare",
         "row",
         "table",
         "taints",
@@ -91,6 +92,8 @@ class NodeInfo:
         self.ports = PortsInUse()
         #: namespace/name of a PersistentVolumeClaim -> how many pods here use it.
         self.claims: dict[str, int] = {}
+        #: What the pods here take of resources without a column.
+        self.rare: dict[str, int] = {}
         self.table = table
         self.row = -1
 
@@ -109,11 +112,15 @@ class NodeInfo:
         return self.allocatable.get(PODS, 0)
 
     def take(self, record: PodRecord, change: int) -> None:
-        """Keep or forget a pod's ports and claims; amounts are the table's business."""
+        """Keep or forget a pod's ports, claims and what it takes of rare resources; other amounts are the table's."""
         if change > 0:
             self.pods[record.uid] = record
         else:
             del self.pods[record.uid]
+        if self.table is not None:
+            for name, amount in record.requests.items():
+                if amount and name not in self.table.resources:
+                    self.rare[name] = self.rare.get(name, 0) + change * amount
         shape: PodShape = record.shape
         for port in shape.host_ports:
             self.ports.add(port, change)

@@ -9,7 +9,8 @@ counts) can follow:
 - the arrays grow (more nodes, a resource not seen before): the columns are bound anew, which voids every ranking.
 
 Pods on a node that is not known (not yet, or no longer) are kept apart and join when it appears. A resource gets a
-column when a node has it; what pods ask for beyond that is in no column, and no node has it.
+column when a node has it; beyond COLUMNS_MAX it is *rare*: ``rare`` has the rows of the nodes that have it, and each
+NodeInfo what its pods take of it. What is in neither, no node has.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from cybernetes.core.labels import LabelIndex
 from cybernetes.core.objects import Object
 from cybernetes.core.scheduling.events import NO_ACTION, Action
-from cybernetes.core.scheduling.nodeinfo import NodeError, NodeInfo, PodRecord
+from cybernetes.core.scheduling.nodeinfo import NodeInfo, PodRecord
 from cybernetes.core.scheduling.nominations import Nominations
 from cybernetes.core.scheduling.podshape import PodShape
 from cybernetes.core.scheduling.requests import CPU, EPHEMERAL_STORAGE, MEMORY, PODS, is_scalar
@@ -32,8 +33,8 @@ from cybernetes.core.scheduling.taints import Taint
 from cybernetes.ext.nodecolumns import NodeColumns, Usage
 
 _FIRST_CAPACITY = 64
-#: A code of NodeResourcesFit has a bit for each.
-RESOURCES_MAX = 56
+#: Resources that have a column. What else nodes have is rare: looked up node by node, for the pods that want it.
+COLUMNS_MAX = 32
 #: Distinct sets of taints are renumbered when there are so many more than nodes.
 _SPARE_TAINT_SETS = 64
 
@@ -63,6 +64,8 @@ class NodeTable:
         self.infos: list[NodeInfo | None] = [None] * _FIRST_CAPACITY
         self.labels = LabelIndex()
         self.resources: dict[str, int] = {CPU: 0, MEMORY: 1, EPHEMERAL_STORAGE: 2}
+        #: Resource without a column -> rows of the nodes that have it.
+        self.rare: dict[str, set[int]] = {}
         #: Distinct sets of taints; ``taint_set`` has each row's number.
         self.taint_sets: list[tuple[Taint, ...]] = [()]
         self._taint_numbers: dict[tuple[Taint, ...], int] = {(): 0}
@@ -118,7 +121,11 @@ class NodeTable:
 
     def requested_of(self, row: int) -> dict[str, int]:
         column = self.requested[:, row].tolist()
-        return {name: column[number] for name, number in self.resources.items() if column[number]}
+        taken = {name: column[number] for name, number in self.resources.items() if column[number]}
+        info = self.infos[row]
+        if info is not None and info.rare:
+            taken |= {name: amount for name, amount in info.rare.items() if amount and name not in self.resources}
+        return taken
 
     def scored_of(self, row: int) -> tuple[int, int]:
         cpu, memory = self.scored[:, row].tolist()
@@ -140,9 +147,11 @@ class NodeTable:
             row = self._take_row(info.name)
         info.row = row
         if before is not None:
-            info.pods, info.ports, info.claims = before.pods, before.ports, before.claims
+            info.pods, info.ports, info.claims, info.rare = before.pods, before.ports, before.claims, before.rare
             self._count_images(before, -1)
+            self._index_rare(before, has_it=False)
         self._count_images(info, 1)
+        self._index_rare(info, has_it=True)
         self.infos[row] = info
         self._fill(row, info)
         self.labels.put(row, info.labels)
@@ -167,6 +176,7 @@ class NodeTable:
         del self.rows[name]
         self.labels.discard(row)
         self._count_images(info, -1)
+        self._index_rare(info, has_it=False)
         self.alive[row] = 0
         self.columns.object_version += 1
         self.columns.touch(row)
@@ -255,13 +265,19 @@ class NodeTable:
 
     # ---- columns
 
+    def want_columns(self, names: Iterable[str]) -> None:
+        """See to it that these resources have columns, as scores need. Raises ValueError when there are too many."""
+        wanted = [name for name in dict.fromkeys(names) if name not in self.resources]
+        if len(self.resources) + len(wanted) > COLUMNS_MAX:
+            raise ValueError(f"more than {COLUMNS_MAX} different resources")
+        self._add_resources(wanted)
+
     def _add_resources(self, names: Iterable[str]) -> None:
-        """Give columns to resources not seen before, with what the pods here take of them."""
-        new = [name for name in names if name not in self.resources]
+        """Give columns to resources not seen before, as far as there are any, with what the pods here take of them."""
+        new = [name for name in names if name not in self.resources and name not in self.rare]
+        new = new[: COLUMNS_MAX - len(self.resources)]
         if not new:
             return
-        if len(self.resources) + len(new) > RESOURCES_MAX:
-            raise NodeError(f"more than {RESOURCES_MAX} different resources: {', '.join(new)}")
         first = len(self.resources)
         self.resources.update((name, first + position) for position, name in enumerate(new))
         self._allocate(self.capacity, len(self.resources))
@@ -277,6 +293,17 @@ class NodeTable:
             for name, amount in taken.items():
                 if record.row >= 0:
                     self.requested[self.resources[name], record.row] += amount
+
+    def _index_rare(self, info: NodeInfo, *, has_it: bool) -> None:
+        for name in info.allocatable:
+            if name in self.resources or not is_scalar(name):
+                continue
+            if has_it:
+                self.rare.setdefault(name, set()).add(info.row)
+            elif name in self.rare:
+                self.rare[name].discard(info.row)
+                if not self.rare[name]:
+                    del self.rare[name]
 
     def _take_row(self, name: str) -> int:
         if self._free:

@@ -11,7 +11,7 @@
   again. When nothing is active, the refused pod whose backoff ends first is taken at once: idle is no use to anyone.
   A pod whose attempt failed (an error, not a decision) always waits: it may be the API server that is unwell.
 - *unschedulable*: wait for an event that a plugin which refused them says may help (``events``), or five minutes.
-- *gated*: refused by a pre-enqueue plugin.
+- *gated*: refused by a pre-enqueue plugin; asked again when an event that the plugin names may have changed its mind.
 
 What happens while a pod is being tried counts for it too: such events are kept until its attempt is over. Nothing here
 waits; whoever drives the queue asks ``next_time`` when to look again.
@@ -123,6 +123,8 @@ class SchedulingQueue:
         self._unschedulable: dict[str, QueuedPod] = {}
         #: The same pods by (scheduler, plugin that refused them).
         self._refused_by: dict[tuple[str, str], dict[str, QueuedPod]] = {}
+        #: Gated pods by (scheduler, plugin whose gate is closed).
+        self._gated_by: dict[tuple[str, str], dict[str, QueuedPod]] = {}
         self._tickets = itertools.count(1)
         self._events: deque[ClusterEvent] = deque()
         self._events_before = 0
@@ -263,6 +265,12 @@ class SchedulingQueue:
                 if queued.uid != but_not and queued.place == UNSCHEDULABLE and _any_wakes(hints, queued, event):
                     self._wake(queued)
                     woken += 1
+        for (_, plugin), gated in list(self._gated_by.items()):
+            hints = [hint for hint in self._hints(next(iter(gated.values())), plugin) if hint.concerns(event)]
+            for queued in list(gated.values()) if hints else ():
+                if queued.uid != but_not and _any_wakes(hints, queued, event):
+                    self._enter(queued)
+                    woken += queued.place == ACTIVE
         if self._in_flight:
             self._remember(event)
         return woken
@@ -312,6 +320,7 @@ class SchedulingQueue:
             self._push_active(queued)
         else:
             self._move(queued, GATED)
+            self._gated_by.setdefault((queued.scheduler_name, queued.gate.plugin), {})[queued.uid] = queued
 
     def _wake(self, queued: QueuedPod) -> None:
         if queued.backoff_until_s > self._clock.monotonic() and not queued.pending_plugins:
@@ -347,6 +356,8 @@ class SchedulingQueue:
                 waiting = self._refused_by.get(key)
                 if waiting is not None and waiting.pop(queued.uid, None) is not None and not waiting:
                     del self._refused_by[key]
+        elif queued.place == GATED:
+            self._open(queued)
         elif queued.place == IN_FLIGHT:
             self._in_flight -= 1
             if not self._in_flight:
@@ -358,6 +369,13 @@ class SchedulingQueue:
             self._in_flight += place == IN_FLIGHT
         queued.ticket = next(self._tickets)
         queued.since_s = self._clock.monotonic()
+
+    def _open(self, queued: QueuedPod) -> None:
+        for key, gated in self._gated_by.items():
+            if key[0] == queued.scheduler_name and gated.pop(queued.uid, None) is not None:
+                if not gated:
+                    del self._gated_by[key]
+                return
 
     def _take(
         self, heap: list[tuple[Any, int, QueuedPod]], place: str, until_s: float | None = None

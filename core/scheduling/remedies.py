@@ -111,7 +111,8 @@ def _lacks(framework: Framework, cycle: Cycle, rows: Any) -> Any:
         if amount <= 0:
             continue
         if number is None:
-            result[:] = numpy.inf
+            holders = table.rare.get(name, set())
+            result[[row not in holders for row in rows.tolist()]] = numpy.inf
             continue
         has = table.allocatable[number, rows]
         short = numpy.maximum(amount - (has - table.requested[number, rows]), 0)

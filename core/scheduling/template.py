@@ -128,6 +128,9 @@ class Template:
         needs = framework.fit.usage(self.shape, table) if framework.fit_filters else None
         if needs is None and framework.fit_filters:
             rows = rows[:0]  # something that no node has
+        rare = framework.fit.rare_rows(self.shape, table) if framework.fit_filters else None
+        if rare is not None:
+            rows = numpy.array([row for row in rows.tolist() if row in rare], numpy.intp)
         ranking = Ranking(table.columns, needs)
         if framework.fit_weight:
             framework.fit.configure(ranking, self.shape, table, framework.fit_weight)
@@ -143,6 +146,8 @@ class Template:
         self._pods_filters = [
             plugin for plugin in framework.pods_filters if plugin.filter_rows(self.cycle, rows[:0]) is not None
         ]
+        if rare is not None:  # the kernel knows nothing of what has no column
+            self._pods_filters.append(framework.fit)
         self._ranking = ranking
         ranking.object_version = table.object_version
         ranking.reviews = self._needs_review

@@ -88,6 +88,7 @@ class SchedulerService:
         self._own_informers = informers is None
         self._informers = informers or InformerFactory(client, clock, random, on_failure=on_failure)
         self._tasks = Tasks("scheduler", on_failure)
+        self.engine.scheduler.handle.spawn = self._tasks.spawn
         self._recorders = {
             name: EventRecorder(client, clock, random, component=name) for name in self.engine.frameworks
         }

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cybernetes.core.clock import Random
 from cybernetes.core.objects import NAMESPACES, REPLICA_SETS, SERVICES
+from cybernetes.core.scheduling import nodetable
 from cybernetes.core.scheduling.preemption import Budgets, Candidate, find_candidates, victims_on
 from cybernetes.core.scheduling.reference import judge
 from cybernetes.core.scheduling.scheduler import Scheduler
@@ -260,8 +261,7 @@ def check_counts(scheduler: Scheduler) -> None:
         for record in info.pods.values():
             for name, amount in record.requests.items():
                 expected[name] = expected.get(name, 0) + amount
-        known = {name: amount for name, amount in expected.items() if amount and name in table.resources}
-        assert info.requested == known
+        assert info.requested == {name: amount for name, amount in expected.items() if amount}
         assert table.pod_count[info.row] == len(info.pods)
     for key, domains in tracker._domains.items():
         anew = Domains(key, table)
@@ -290,6 +290,15 @@ ACTIONS = [*["schedule"] * 5, "nominate", "node", "remove node", "remove pod", "
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_fast_way_decides_as_the_slow_twin(data: st.DataObject) -> None:
+    columns_max = nodetable.COLUMNS_MAX
+    nodetable.COLUMNS_MAX = data.draw(st.sampled_from([3, columns_max]))  # extended resources with and without column
+    try:
+        follow_events(data)
+    finally:
+        nodetable.COLUMNS_MAX = columns_max
+
+
+def follow_events(data: st.DataObject) -> None:
     scheduler = Scheduler(
         [data.draw(nodes(f"n{i}")) for i in range(data.draw(st.integers(2, 6)))],
         objects=OBJECTS,

@@ -27,7 +27,7 @@ from cybernetes.core.scheduling.interface import (
     Status,
 )
 from cybernetes.core.scheduling.nodeinfo import NodeInfo
-from cybernetes.core.scheduling.nodetable import NodeTable
+from cybernetes.core.scheduling.nodetable import COLUMNS_MAX, NodeTable
 from cybernetes.core.scheduling.podshape import PodShape
 from cybernetes.core.scheduling.requests import (
     CPU,
@@ -49,8 +49,8 @@ TOO_MANY_PODS = "Too many pods"
 #: Numbers of the kernel.
 STRATEGIES = {"LeastAllocated": 1, "MostAllocated": 2, "RequestedToCapacityRatio": 3}
 
-# Bits of a code above those of the columns.
-_ABSENT_BIT = 1 << 59
+# Bits of a code above those of the columns; the rare resources of a pod have one each, the last ones share.
+_RARE_BITS = range(COLUMNS_MAX, 59)
 _PODS_BIT = 1 << 60
 _UNRESOLVABLE_BIT = 1 << 61
 
@@ -127,9 +127,19 @@ class NodeResourcesFit:
     def usage(self, shape: PodShape, table: NodeTable) -> Usage | None:
         """What must be free, for the kernel. None: something that no node has."""
         needs = self.needs(shape)
-        if any(amount > 0 and name not in table.resources for name, amount in needs.items()):
+        if any(amount > 0 and name not in table.resources and name not in table.rare for name, amount in needs.items()):
             return None
         return table.usage(needs, shape.scored)
+
+    def rare_rows(self, shape: PodShape, table: NodeTable) -> set[int] | None:
+        """The rows of the nodes that have all rare resources that the pod wants; None: it wants none."""
+        if not table.rare:
+            return None
+        wanted = [table.rare.get(name, set()) for name, amount in self._rare(shape, table)]
+        return set.intersection(*wanted) if wanted else None
+
+    def _rare(self, shape: PodShape, table: NodeTable) -> list[tuple[str, int]]:
+        return [(name, n) for name, n in _in_order(self.needs(shape)) if n > 0 and name not in table.resources]
 
     def needs(self, shape: PodShape) -> dict[str, int]:
         """The pod's amounts without the resources that the profile ignores."""
@@ -150,21 +160,38 @@ class NodeResourcesFit:
             if amount <= 0:
                 continue
             number = table.resources.get(name)
-            if number is None:  # no node has it
-                codes |= _ABSENT_BIT | _UNRESOLVABLE_BIT
+            if number is None:
                 continue
             has = table.allocatable[number, rows]
             short = amount > has - table.requested[number, rows]
             if short.any():
                 codes[short] |= 1 << number
                 codes[short & (amount > has)] |= _UNRESOLVABLE_BIT
+        for position, (name, amount) in enumerate(self._rare(cycle.shape, table)):
+            self._mark_rare(table, rows, codes, _rare_bit(position), name, amount)
         return codes
+
+    def _mark_rare(self, table: NodeTable, rows: Rows, codes: Codes, bit: int, name: str, amount: int) -> None:
+        holders = table.rare.get(name)
+        if not holders:  # no node has it
+            codes |= bit | _UNRESOLVABLE_BIT
+            return
+        has_it = numpy.isin(rows, numpy.fromiter(holders, numpy.intp))
+        codes[~has_it] |= bit | _UNRESOLVABLE_BIT
+        for position in numpy.flatnonzero(has_it).tolist():
+            info = table.at(int(rows[position]))
+            has = info.allocatable.get(name, 0)
+            if amount > has - info.rare.get(name, 0):
+                codes[position] |= bit | (_UNRESOLVABLE_BIT if amount > has else 0)
 
     def explain_code(self, cycle: Cycle, code: int) -> Status:
         reasons = [TOO_MANY_PODS] if code & _PODS_BIT else []
         resources = cycle.table.resources
+        rare = [name for name, _ in self._rare(cycle.shape, cycle.table)]
         for name, amount in _in_order(self.needs(cycle.shape)):
-            bit = 1 << resources[name] if name in resources else _ABSENT_BIT
+            bit = 1 << resources[name] if name in resources else 0
+            if name in rare:
+                bit = _rare_bit(rare.index(name))
             if amount > 0 and code & bit:
                 reasons.append(f"Insufficient {name}")
         return Status(Code.UNRESOLVABLE if code & _UNRESOLVABLE_BIT else Code.UNSCHEDULABLE, tuple(reasons))
@@ -187,6 +214,10 @@ class NodeResourcesFit:
             )
             shape.derived[key] = found
         return found
+
+
+def _rare_bit(position: int) -> int:
+    return 1 << _RARE_BITS[min(position, len(_RARE_BITS) - 1)]
 
 
 def resource_weights(resources: Sequence[Mapping[str, Any]] | None) -> tuple[ResourceWeight, ...]:

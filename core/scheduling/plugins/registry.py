@@ -14,6 +14,7 @@ from cybernetes.core.scheduling.interface import Plugin
 from cybernetes.core.scheduling.plugins.balancedallocation import NodeResourcesBalancedAllocation
 from cybernetes.core.scheduling.plugins.defaultbinder import DefaultBinder
 from cybernetes.core.scheduling.plugins.defaultpreemption import DefaultPreemption
+from cybernetes.core.scheduling.plugins.dynamicresources import DynamicResources
 from cybernetes.core.scheduling.plugins.imagelocality import ImageLocality
 from cybernetes.core.scheduling.plugins.interpodaffinity import InterPodAffinity
 from cybernetes.core.scheduling.plugins.nodeaffinity import NodeAffinity
@@ -51,6 +52,7 @@ PLUGINS: Mapping[str, Factory] = {
     "VolumeZone": lambda args, handle: VolumeZone(),
     "PodTopologySpread": lambda args, handle: PodTopologySpread(args, handle.tracker),
     "InterPodAffinity": lambda args, handle: InterPodAffinity(args, handle.tracker),
+    "DynamicResources": DynamicResources,
     "DefaultPreemption": lambda args, handle: DefaultPreemption(args, handle),
     "DefaultBinder": lambda args, handle: DefaultBinder(handle.write_binding),
     "NodeDeclaredFeatures": lambda args, handle: NodeDeclaredFeatures(),
@@ -72,6 +74,7 @@ DEFAULT_PLUGINS: tuple[tuple[str, int], ...] = (
     ("VolumeZone", 0),
     ("PodTopologySpread", 2),
     ("InterPodAffinity", 2),
+    ("DynamicResources", 2),
     ("DefaultPreemption", 0),
     ("NodeResourcesBalancedAllocation", 1),
     ("ImageLocality", 1),

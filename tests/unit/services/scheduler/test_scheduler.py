@@ -64,6 +64,7 @@ async def test_pods_that_fit_nowhere_say_why_and_go_when_they_can(world: World) 
     await world.add_pods(pod("big", cpu="2"))
     message = (
         "0/1 nodes are available: 1 Insufficient cpu."
+        " no new claims to deallocate,"
         " preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
     )
 

@@ -134,3 +134,34 @@ def test_balanced_allocation_rewards_what_evens_the_node_out() -> None:
 def test_huge_amounts_do_not_overflow() -> None:
     scheduler = cluster([node("n", memory=str(2**62))])
     assert ask(scheduler, pod(memory=str(2**61))).score("NodeResourcesFit")["n"] == (97 + 50) // 2
+
+
+def test_more_resources_than_there_are_columns() -> None:
+    """Every node has one of its own: those without a column are looked up node by node, and counted there."""
+    nodes = [node(f"n{i}", resources={f"example.com/r{i}": "2"}) for i in range(80)]
+    scheduler = cluster(nodes)
+    for i in (0, 40, 79):
+        wanted = {f"example.com/r{i}": "1"}
+        assert ask(scheduler, pod("p", requests=wanted)).fits == [f"n{i}"]
+        for at in range(2):
+            assert scheduler.schedule(pod(f"p{i}-{at}", requests=wanted)).node == f"n{i}"
+        verdict = ask(scheduler, pod("more", requests=wanted))
+        assert verdict.fits == []
+        assert verdict.refused[f"n{i}"] == (f"Insufficient example.com/r{i}",)
+    assert scheduler.nodes["n79"].requested["example.com/r79"] == 2
+    assert scheduler.remove_pod(pod("p79-0"))
+    assert scheduler.schedule(pod("again", requests={"example.com/r79": "1"})).node == "n79"
+    both = ask(scheduler, pod("both", requests={"example.com/r78": "1", "example.com/r77": "1", "cpu": "1"}))
+    assert both.refused["n78"] == ("Insufficient example.com/r77",)
+
+
+def test_a_node_that_gains_and_loses_a_rare_resource() -> None:
+    nodes = [node(f"n{i}", resources={f"example.com/r{i}": "2"}) for i in range(40)]
+    scheduler = cluster(nodes)
+    wanted = pod("p", requests={"example.com/late": "1"})
+    assert scheduler.schedule(wanted).node is None
+    scheduler.put_node(node("n3", resources={"example.com/late": "1"}))
+    assert scheduler.schedule(wanted).node == "n3"
+    assert scheduler.schedule(pod("q", requests={"example.com/late": "1"})).node is None
+    scheduler.put_node(node("n3"))
+    assert ask(scheduler, pod("r", requests={"example.com/late": "1"})).fits == []
