@@ -213,7 +213,13 @@ class Chain:
         subresource = call.subresource.name if call.subresource is not None else ""
         if subresource in LONG_RUNNING_SUBRESOURCES:
             return negotiation.PLAIN  # what they answer is not an object
-        return negotiation.negotiate(accept, is_watch=call.verb == "watch", is_custom=call.resource.custom is not None)
+        kept = call.subresource or call.resource  # reviews, bindings and evictions are only answered
+        return negotiation.negotiate(
+            accept,
+            is_watch=call.verb == "watch",
+            is_custom=call.resource.custom is not None,
+            has_table="get" in kept.verbs,
+        )
 
     async def _answer(self, exchange: Exchange, call: Call, answer: Answer, shape: Shape) -> None:
         form = shape.form

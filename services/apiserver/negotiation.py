@@ -60,11 +60,18 @@ PLAIN = Form(JSON)
 
 
 @lru_cache(maxsize=512)
-def negotiate(accept: str, *, is_watch: bool = False, discovery: bool = False, is_custom: bool = False) -> Form:
+def negotiate(
+    accept: str,
+    *,
+    is_watch: bool = False,
+    discovery: bool = False,
+    is_custom: bool = False,
+    has_table: bool = True,
+) -> Form:
     """The form to answer in. Raises ApiError 406.
 
     ``discovery`` allows its own form instead of Table and the like. Custom resources have protobuf for their metadata
-    alone, and a Table is never protobuf.
+    alone, and a Table is never protobuf. What is answered and not kept has no Table (``has_table``).
     """
     offered = _STREAM_MEDIA if is_watch else _MEDIA
     if not accept.strip():
@@ -76,6 +83,7 @@ def negotiate(accept: str, *, is_watch: bool = False, discovery: bool = False, i
                 allowed = group == DISCOVERY_GROUP and version in ("v2", "v2beta1") and kind.startswith("APIGroupDisc")
             else:
                 allowed = group == "meta.k8s.io" and version in ("v1", "v1beta1") and kind in TRANSFORMED
+                allowed = allowed and (has_table or kind != "Table")
             if not allowed:
                 continue
         if parameters.get("stream", "watch") != "watch":

@@ -70,3 +70,10 @@ def test_discovery_has_its_own_form() -> None:
     form = negotiate(aggregated, discovery=True)
     assert form.content_type == "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
     assert negotiate(f"{TABLE},application/json", discovery=True).kind == ""
+
+
+def test_what_is_not_kept_has_no_table() -> None:
+    with pytest.raises(ApiError) as refused:
+        negotiate(TABLE, has_table=False)
+    assert refused.value.code == 406
+    assert negotiate(f"{TABLE},application/json", has_table=False).kind == ""
