@@ -57,8 +57,12 @@ def failure(
     uid: str = "",
     causes: Sequence[Cause] = (),
     retry_after_s: int | None = None,
+    keeps_details: bool = False,
 ) -> ApiError:
-    """Build any refusal. ``kind`` is what upstream puts there: the resource's plural name, or for Invalid the Kind."""
+    """Build any refusal. ``kind`` is what upstream puts there: the resource's plural name, or for Invalid the Kind.
+
+    ``keeps_details``: they are there even when there is nothing to say, as upstream's generic refusals have them.
+    """
     details: dict[str, Any] = {}
     if name:
         details["name"] = name
@@ -82,7 +86,7 @@ def failure(
     }
     if not reason:
         del status["reason"]
-    if details:
+    if details or keeps_details:
         status["details"] = details
     status["code"] = code
     return ApiError(status, retry_after_s=retry_after_s)
@@ -99,7 +103,7 @@ def not_found(group: str, resource: str, name: str) -> ApiError:
 
 def no_such_path() -> ApiError:
     """The path names no resource that is served."""
-    return failure(404, "NotFound", "the server could not find the requested resource")
+    return failure(404, "NotFound", "the server could not find the requested resource", keeps_details=True)
 
 
 def already_exists(group: str, resource: str, name: str) -> ApiError:
@@ -148,7 +152,7 @@ def forbidden(group: str, resource: str, name: str, why: str) -> ApiError:
         message = f'{qualified} "{name}" is forbidden: {why}'
     else:
         message = f"{qualified} is forbidden: {why}"
-    return failure(403, "Forbidden", message, name=name, group=group, kind=resource)
+    return failure(403, "Forbidden", message, name=name, group=group, kind=resource, keeps_details=True)
 
 
 def method_not_supported(group: str, resource: str, verb: str) -> ApiError:
@@ -157,7 +161,8 @@ def method_not_supported(group: str, resource: str, verb: str) -> ApiError:
 
 
 def method_not_allowed() -> ApiError:
-    return failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+    message = "the server does not allow this method on the requested resource"
+    return failure(405, "MethodNotAllowed", message, keeps_details=True)
 
 
 def not_acceptable(accepted: Sequence[str]) -> ApiError:

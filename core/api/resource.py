@@ -84,6 +84,9 @@ class Strategy:
     validate_create: Callable[[Object], Sequence[FieldError]] = _no_errors
     validate_update: Callable[[Object, Object], Sequence[FieldError]] = _no_update_errors
     validate_status: Callable[[Object, Object], Sequence[FieldError]] = _no_update_errors
+    #: What a version that is not the stored one says of an object: of the new one in its stored form, the old one when
+    #: it is an update, and what the stored version's strategy found.
+    validate_version: Callable[[Object, Object | None, Sequence[FieldError]], Sequence[FieldError]] | None = None
     #: Of a new object; ``update_warnings`` (new and old) of an update, None where those are the same.
     warnings: Callable[[Object], Sequence[str]] = _no_warnings
     update_warnings: Callable[[Object, Object], Sequence[str]] | None = None

@@ -28,7 +28,7 @@ Source: the json tags of the types in k8s.io/api, apimachinery, apiextensions-ap
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 
@@ -52,6 +52,47 @@ def facts() -> Iterator[Fact]:
             mark = word[0] if word[0] in "!*?~" else ""
             field, _, go_type = word[len(mark) :].partition(":")
             yield Fact(type_name, field, mark, go_type)
+
+
+#: Types that are built around another one: its name, which Go's decoder puts between, and the fields that are not its.
+_EMBEDDED: Mapping[str, tuple[str, str]] = {
+    "admissionregistration.v1.NamedRuleWithOperations": ("RuleWithOperations", "resourceNames"),
+    "admissionregistration.v1.RuleWithOperations": ("Rule", "operations"),
+    "core.v1.ConfigMapEnvSource": ("LocalObjectReference", "optional"),
+    "core.v1.ConfigMapKeySelector": ("LocalObjectReference", "key optional"),
+    "core.v1.ConfigMapProjection": ("LocalObjectReference", "items optional"),
+    "core.v1.ConfigMapVolumeSource": ("LocalObjectReference", "items defaultMode optional"),
+    "core.v1.EphemeralContainer": ("EphemeralContainerCommon", "targetContainerName"),
+    "core.v1.PersistentVolumeSpec": (
+        "PersistentVolumeSource",
+        "capacity accessModes claimRef persistentVolumeReclaimPolicy storageClassName mountOptions volumeMode"
+        " nodeAffinity volumeAttributesClassName",
+    ),
+    "core.v1.Probe": (
+        "ProbeHandler",
+        "initialDelaySeconds timeoutSeconds periodSeconds successThreshold failureThreshold"
+        " terminationGracePeriodSeconds",
+    ),
+    "core.v1.SecretEnvSource": ("LocalObjectReference", "optional"),
+    "core.v1.SecretKeySelector": ("LocalObjectReference", "key optional"),
+    "core.v1.SecretProjection": ("LocalObjectReference", "items optional"),
+    "core.v1.Volume": ("VolumeSource", "name"),
+    "networking.v1.IngressRule": ("IngressRuleValue", "host"),
+    "resource.v1.DeviceAllocationConfiguration": ("DeviceConfiguration", "source requests"),
+    "resource.v1.DeviceClaimConfiguration": ("DeviceConfiguration", "requests"),
+    "resource.v1.DeviceClassConfiguration": ("DeviceConfiguration", ""),
+}
+
+
+def steps(type_name: str, field: str) -> tuple[str, ...]:
+    """What Go's decoder says of the way to a field of a type: the field, and the structs inside which it is."""
+    name = type_name.removeprefix("io.k8s.api.")
+    way: tuple[str, ...] = ()
+    embedded = _EMBEDDED.get(name)
+    while embedded is not None and field not in embedded[1].split():
+        way = (*way, embedded[0])
+        embedded = _EMBEDDED.get(f"{name.rpartition('.')[0]}.{embedded[0]}")
+    return (*way, field)
 
 
 FACTS = """

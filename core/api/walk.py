@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 from cybernetes.core.api import gotime
 from cybernetes.core.api.jsonreader import TOO_DEEP, Repeated
 from cybernetes.core.api.schema import Type
+from cybernetes.core.api.schema_facts import steps
 from cybernetes.core.objects import Object, clone
 from cybernetes.core.quantity import QuantityError, canonical
 from cybernetes.ext import walk as kernel
@@ -136,7 +137,7 @@ class _Walk:
                 self._report("duplicate field", inner)
             seen.add(key)
             struct, self.struct = self.struct, node.short_name
-            value = self.value(field, value, inner, (*fields, key))
+            value = self.value(field, value, inner, (*fields, *steps(node.name, key)))
             self.struct = struct
             if value is None or (field.presence == "drop" and _is_empty(value)):
                 obj.pop(key, None)
@@ -186,6 +187,10 @@ class _Walk:
         if not isinstance(value, list):
             return self._wrong(value, node, fields)
         items = node.items
+        if node.declared_go_type and items.kind == "string":
+            for item in value:
+                if item is not None and not isinstance(item, str):
+                    self._save(self._text(item, node.declared_go_type.removeprefix("[]"), fields, False))
         for index, item in enumerate(value):
             value[index] = self._element(items, item, f"{path}[{index}]", fields)
         return value

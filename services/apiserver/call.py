@@ -105,7 +105,7 @@ class Item:
             return orjson.dumps(self.object())
         if self.cached is not None:
             return self.cached.json()
-        return splice(self.value, self.revision)
+        return splice(self.value, self.revision) if self.revision else self.value  # a dry run's has none
 
     def object(self) -> Object:
         """The object decoded, in the version of ``resource``, with its resourceVersion. Treat it as read-only."""

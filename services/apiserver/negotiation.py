@@ -80,7 +80,7 @@ def negotiate(
         kind, group, version = parameters.get("as", ""), parameters.get("g", ""), parameters.get("v", "")
         if kind:
             if discovery:
-                allowed = group == DISCOVERY_GROUP and version in ("v2", "v2beta1") and kind.startswith("APIGroupDisc")
+                allowed = group == DISCOVERY_GROUP and version == "v2" and kind.startswith("APIGroupDisc")
             else:
                 allowed = group == "meta.k8s.io" and version in ("v1", "v1beta1") and kind in TRANSFORMED
                 allowed = allowed and (has_table or kind != "Table")

@@ -99,8 +99,12 @@ class Pages:
             _plain(exchange, 404, "404 page not found\n")
             return
         body, tag = found
-        headers = b'Content-Type: %b\r\nETag: "%b"\r\nVary: Accept\r\n' % (form.content_type.encode(), tag)
-        if not path.startswith("/openapi"):
+        headers = b"Content-Type: %b\r\n" % form.content_type.encode()
+        if form.kind or path.startswith("/openapi"):
+            headers += b'ETag: "%b"\r\nVary: Accept\r\n' % tag
+        if form.kind:
+            headers += b"Cache-Control: public\r\n"
+        elif not path.startswith("/openapi"):
             headers += b"Cache-Control: no-cache, private\r\n"
         elif "hash" in query:
             headers += b"Cache-Control: public, immutable\r\n"

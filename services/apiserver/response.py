@@ -69,8 +69,13 @@ def dump(obj: Any, shape: Shape | None = None) -> bytes:
 def yaml_bytes(obj: Any) -> bytes:
     import yaml  # late: few clients ask for it
 
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text: str = yaml.dump(obj, Dumper=dumper, default_flow_style=False, allow_unicode=True, width=2**30)
+    class Plain(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+        """Writes what occurs twice twice: no anchors, which nobody expects of an API."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    text: str = yaml.dump(obj, Dumper=Plain, default_flow_style=False, allow_unicode=True, width=2**30)
     return text.encode()
 
 

@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from cybernetes.services.common.lentsockets import LentSockets
+
 _HEAD_BYTES_MAX = 64 * 1024
 _AHEAD_BYTES_MAX = 1024 * 1024
 
@@ -101,9 +103,19 @@ class Upstream(asyncio.Protocol):
 
     @classmethod
     async def connect(
-        cls, host: str, port: int, tls: ssl.SSLContext | None, timeout_s: float = 10.0, *, through: Path | None = None
+        cls,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        timeout_s: float = 10.0,
+        *,
+        through: Path | None = None,
+        lent: LentSockets | None = None,
     ) -> Upstream:
-        """Connect to ``host``:``port``, or to it by the Unix socket ``through``. Raises UpstreamError."""
+        """Connect to ``host``:``port``, or to it by the Unix socket ``through``, or with a socket that a node lends.
+
+        Raises UpstreamError.
+        """
         loop = asyncio.get_running_loop()
         server_name = host if tls is not None else None
         try:
@@ -112,6 +124,15 @@ class Upstream(asyncio.Protocol):
                     _, upstream = await loop.create_unix_connection(
                         lambda: cls(loop), str(through), ssl=tls, server_hostname=server_name
                     )
+                elif lent is not None and (borrowed := lent.socket_to(host)) is not None:
+                    try:
+                        await loop.sock_connect(borrowed, (host, port))
+                        _, upstream = await loop.create_connection(
+                            lambda: cls(loop), sock=borrowed, ssl=tls, server_hostname=server_name
+                        )
+                    except BaseException:
+                        borrowed.close()
+                        raise
                 else:
                     _, upstream = await loop.create_connection(
                         lambda: cls(loop), host, port, ssl=tls, server_hostname=server_name

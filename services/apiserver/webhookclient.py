@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import socket
 import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from cybernetes.core.errors import ApiError, is_not_found
 from cybernetes.core.objects import Object
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.subresources.proxy import endpoint_of
+from cybernetes.services.common.lentsockets import LentSockets
 
 if TYPE_CHECKING:
     import aiohttp
@@ -33,7 +35,8 @@ class WebhookError(Exception):
 class WebhookClient:
     """The webhooks of one API server. ``close`` it when the server stops."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, lent: LentSockets | None = None) -> None:
+        self._lent = lent
         self._backend = backend
         self._session: aiohttp.ClientSession | None = None
         self._contexts: dict[str, ssl.SSLContext] = {}
@@ -45,7 +48,12 @@ class WebhookClient:
         shown, url, server_name = self._place(config, f"?timeout={timeout_s:g}s")
         shown = f'Post "{shown}"'
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0, limit_per_host=100, keepalive_timeout=90.0)
+            connector = aiohttp.TCPConnector(
+                limit=0,
+                limit_per_host=100,
+                keepalive_timeout=90.0,
+                socket_factory=self._socket_to if self._lent is not None else None,
+            )
             self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         headers = {**_HEADERS, "Host": server_name} if server_name else _HEADERS
         try:
@@ -71,6 +79,11 @@ class WebhookClient:
             raise WebhookError(f"{shown}: tls: failed to verify certificate: {error.certificate_error}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise WebhookError(f"{shown}: {error}") from error
+
+    def _socket_to(self, place: tuple[Any, ...]) -> socket.socket:
+        """``place`` as getaddrinfo gives it."""
+        borrowed = self._lent.socket_to(place[4][0]) if self._lent is not None else None
+        return borrowed if borrowed is not None else socket.socket(*place[:3])
 
     async def close(self) -> None:
         """End the connections. May be called twice."""

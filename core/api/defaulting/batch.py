@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cybernetes.core.api.defaulting.pods import default_template
 from cybernetes.core.api.defaulting.values import child, items, set_all
-from cybernetes.core.objects import Object, clone
+from cybernetes.core.objects import Object
 
 _UNLIMITED = 2**31 - 1
 
@@ -21,11 +21,12 @@ def default_job(job: Object) -> None:
 
 
 def default_labels(job: Object) -> None:
-    """A Job without labels has those of its template."""
+    """A Job without labels has those of its template: the same dict, so that it also gets what the template gets
+    when the selector is generated, as upstream's Jobs do."""
     labels = ((job["spec"].get("template") or {}).get("metadata") or {}).get("labels")
     metadata = child(job, "metadata")
     if labels and not metadata.get("labels"):
-        metadata["labels"] = clone(labels)
+        metadata["labels"] = labels
 
 
 def _default_job_spec(spec: Object) -> None:

@@ -52,6 +52,9 @@ HUGE_PAGES_PREFIX = "hugepages-"
 
 # distribution/reference: [host[:port]/]path[:tag][@digest]
 _TAGGED = re.compile(r"(?P<name>.+?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>[A-Za-z][A-Za-z0-9]*[:+._-].+))?")
+_REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+_DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
 
 
 def default_pod(pod: Object) -> None:
@@ -140,13 +143,18 @@ def _pull_policy(image: str) -> str:
     return "Always" if image_tag(image) == "latest" else "IfNotPresent"
 
 
+def _is_reference(name: str) -> bool:
+    """Whether ``name`` is ``[host[:port]/]repository`` (the grammar of distribution's references)."""
+    first, slash, rest = name.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost" or first != first.lower()):
+        return _DOMAIN.fullmatch(first) is not None and _REPOSITORY.fullmatch(rest) is not None
+    return _REPOSITORY.fullmatch(name) is not None
+
+
 def image_tag(image: str) -> str:
     """The tag of an image reference, ``latest`` when it has neither tag nor digest; empty for what is no reference."""
     match = _TAGGED.fullmatch(image)
-    if not match or any(character.isspace() for character in image):
-        return ""
-    repository = match["name"].rpartition("/")[2]
-    if repository != repository.lower() or not repository:
+    if not match or not _is_reference(match["name"]):
         return ""  # upstream's parser refuses it, and then there is no tag
     tag, digest = match["tag"], match["digest"]
     return tag or ("" if digest else "latest")

@@ -32,6 +32,16 @@ def _template_generation(obj: Object) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
+def _default_daemon_set(obj: Object) -> None:
+    """Defaults, and what upstream's conversion makes of the field: whoever creates it manages it."""
+    defaulting.default_daemon_set(obj)
+    metadata = obj.setdefault("metadata", {})
+    annotations = metadata.get("annotations")
+    if annotations is None:
+        annotations = metadata["annotations"] = {}
+    annotations.setdefault(TEMPLATE_GENERATION, "0")
+
+
 def _create_daemon_set(obj: Object, context: Context) -> None:
     generation = max(_template_generation(obj), 1)
     obj["metadata"].setdefault("annotations", {})[TEMPLATE_GENERATION] = str(generation)
@@ -86,7 +96,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
     ),
     Gvk("apps", "v1", "DaemonSet"): build(
         "io.k8s.api.apps.v1.DaemonSet",
-        default=defaulting.default_daemon_set,
+        default=_default_daemon_set,
         has_status=True,
         generation=("spec",),
         check=sets.check_daemon_set,

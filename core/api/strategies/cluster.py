@@ -40,6 +40,19 @@ def _update_endpoint_slice(new: Object, old: Object, context: Context) -> None:
     labels = [(obj["metadata"].get("labels") or None) for obj in (new, old)]
     if changed or labels[0] != labels[1]:
         raise_generation(new, old)
+    if new.get("endpoints") != old.get("endpoints"):
+        _drop_topology(new)
+
+
+def _create_endpoint_slice(obj: Object, context: Context) -> None:
+    _create_generation(obj, context)
+    _drop_topology(obj)
+
+
+def _drop_topology(obj: Object) -> None:
+    """Its field of v1beta1 cannot be written in v1."""
+    for endpoint in items(obj, "endpoints"):
+        endpoint.pop("deprecatedTopology", None)
 
 
 def _create_generation(obj: Object, context: Context) -> None:
@@ -206,7 +219,7 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check=endpoints.check_slice,
         check_update=endpoints.check_slice_update,
         warnings=kinds.warn_slice,
-        on_create=_create_generation,
+        on_create=_create_endpoint_slice,
         on_update=_update_endpoint_slice,
     ),
     _kind("policy", "PodDisruptionBudget"): build(

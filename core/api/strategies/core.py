@@ -86,6 +86,10 @@ def _link_data_sources(spec: Object, old: Object | None) -> None:
     source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
     if old is None and reference is not None and reference.get("namespace"):
         reference.pop("namespace")  # from other namespaces: a feature that is off
+    had_none = not old or (old.get("dataSource") is None and old.get("dataSourceRef") is None)
+    if source is not None and reference is None and had_none and not _may_be_data_source(source):
+        del spec["dataSource"]  # what the old field never could hold was always dropped in silence
+        source = None
     if source is not None and reference is None and _may_be_data_source(source):
         spec["dataSourceRef"] = clone(source)
     if reference is not None and source is None and not reference.get("namespace") and _may_be_data_source(reference):
@@ -251,6 +255,9 @@ STRATEGIES: dict[Gvk, Strategy] = {
         check=configuration.check_event,
         check_update=configuration.check_event_update,
         allows_create_on_update=True,
+    ),
+    Gvk("events.k8s.io", "v1", "Event"): Strategy(
+        validate_version=configuration.check_new_event, allows_create_on_update=True
     ),
     _kind("LimitRange"): build(
         "io.k8s.api.core.v1.LimitRange",

@@ -15,6 +15,7 @@ from typing import Any
 from cybernetes.core.api import schema
 from cybernetes.core.api.fielderror import FieldError
 from cybernetes.core.api.resource import Context, Strategy
+from cybernetes.core.api.validation.metadata import check_finalizer_name
 from cybernetes.core.objects import Object, clone
 
 Create = Callable[[Object, Context], None]
@@ -91,13 +92,17 @@ def build(
     def check_as_new(new: Object, old: Object) -> Sequence[FieldError]:
         return check(new) if check is not None else ()
 
+    judge_update: CheckUpdate = check_update or check_as_new
+    if type_name.startswith("io.k8s.api.") and not type_name.startswith("io.k8s.api.admissionregistration."):
+        check, judge_update = _with_finalizers(check), _with_finalizers_update(judge_update)
+
     parts: dict[str, Any] = {
         "default": default,
         "prepare_create": prepare_create,
         "prepare_update": prepare_update,
         "prepare_status": prepare_status,
         "validate_create": check,
-        "validate_update": check_update or check_as_new,
+        "validate_update": judge_update,
         "validate_status": check_status,
         "warnings": warnings,
         "update_warnings": update_warnings,
@@ -109,6 +114,32 @@ def build(
         allows_unconditional_update=allows_unconditional_update,
         allows_create_on_update=allows_create_on_update,
     )
+
+
+def _with_finalizers(check: Check | None) -> Check:
+    """``check``, and the names of finalizers."""
+
+    def judge(obj: Object) -> Sequence[FieldError]:
+        errors = check(obj) if check is not None else ()
+        return [*errors, *_finalizer_errors(obj)] if "finalizers" in obj["metadata"] else errors
+
+    return judge
+
+
+def _with_finalizers_update(check: CheckUpdate) -> CheckUpdate:
+    def judge(new: Object, old: Object) -> Sequence[FieldError]:
+        errors = check(new, old)
+        return [*errors, *_finalizer_errors(new)] if "finalizers" in new["metadata"] else errors
+
+    return judge
+
+
+def _finalizer_errors(obj: Object) -> list[FieldError]:
+    return [
+        error
+        for index, finalizer in enumerate(obj["metadata"]["finalizers"] or ())
+        for error in check_finalizer_name(finalizer, f"metadata.finalizers[{index}]")
+    ]
 
 
 def empty_status(type_name: str) -> Object:

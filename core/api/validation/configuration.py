@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cybernetes.core.api import jsonreader
 from cybernetes.core.api.fielderror import FieldError, forbidden, invalid_value, required, too_long
 from cybernetes.core.api.validation import names
 from cybernetes.core.api.validation.metadata import (
+    check_finalizer_name,
     check_immutable,
     check_label_key,
     check_metadata,
@@ -29,7 +30,6 @@ _BASIC_AUTH = "kubernetes.io/basic-auth"
 _SSH_AUTH = "kubernetes.io/ssh-auth"
 #: Types whose one key holds JSON.
 _JSON_KEYS = {"kubernetes.io/dockercfg": ".dockercfg", "kubernetes.io/dockerconfigjson": ".dockerconfigjson"}
-_STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 
 
 def check_config_map(config_map: Object) -> list[FieldError]:
@@ -137,11 +137,7 @@ def check_namespace(namespace: Object) -> list[FieldError]:
 
 
 def _check_finalizer(finalizer: str, path: str) -> list[FieldError]:
-    errors = invalid_each(path, finalizer, key_errors(finalizer))
-    if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
-        message = "name is neither a standard finalizer name nor is it fully qualified"
-        errors.append(invalid_value(path, finalizer, message))
-    return errors
+    return invalid_each(path, finalizer, key_errors(finalizer)) + check_finalizer_name(finalizer, path)
 
 
 def check_namespace_finalize(new: Object, old: Object) -> list[FieldError]:
@@ -202,6 +198,41 @@ def check_event(event: Object) -> list[FieldError]:
                 errors.append(invalid_value(field, "", f"can have at most {limit} characters"))
     errors += invalid_each("namespace", namespace, names.dns_subdomain(namespace))
     return errors or check_metadata(event, names.path_segment, is_namespaced=True)
+
+
+def check_new_event(event: Object, old: Object | None, found: Sequence[FieldError]) -> list[FieldError]:
+    """What events.k8s.io/v1 asks besides, of an event in the core group's form (KEP-383), and its name for a field."""
+    errors = [
+        error._replace(path="reportingController") if error.path == "reportingComponent" else error for error in found
+    ]
+    series = event.get("series")
+    if series is not None and (old is None or series != old.get("series")):
+        if (series.get("count") or 0) < 2:
+            errors.append(invalid_value("series.count", "", "should be at least 2"))
+        if not series.get("lastObservedTime"):
+            errors.append(required("series.lastObservedTime"))
+    if old is not None:
+        for field in _EVENT_KEPT:
+            errors += check_immutable(event.get(field), old.get(field), field)
+        return errors
+    errors += invalid_each("metadata.name", event["metadata"]["name"], names.dns_subdomain(event["metadata"]["name"]))
+    if not event.get("eventTime"):
+        errors.append(required("eventTime"))
+    kind = event.get("type") or ""
+    if kind not in ("Normal", "Warning"):
+        errors.append(invalid_value("type", "", f"has invalid value: {kind}"))
+    for field in ("firstTimestamp", "lastTimestamp", "count"):
+        if event.get(field):
+            errors.append(invalid_value(field, "", "needs to be unset"))
+    if any((event.get("source") or {}).values()):
+        errors.append(invalid_value("source", "", "needs to be unset"))
+    return errors
+
+
+_EVENT_KEPT = (
+    "involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "type", "eventTime",
+    "action", "related", "reportingComponent", "reportingInstance",
+)  # fmt: skip
 
 
 def _wrong_namespace(about: str) -> FieldError:

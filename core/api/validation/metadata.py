@@ -22,9 +22,13 @@ from cybernetes.core.objects import Object
 IMMUTABLE = "field is immutable"
 NOT_NEGATIVE = "must be greater than or equal to 0"
 
+#: Metadata with only these needs no closer look.
+_PLAIN = frozenset({"name", "namespace", "uid", "creationTimestamp", "generation"})
+
 ANNOTATIONS_BYTES_MAX = 256 * 1024
 _MANAGER_LENGTH_MAX = 128
 _SUBRESOURCE_LENGTH_MAX = 256
+_STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 _ORPHAN = "orphan"
 _FOREGROUND = "foregroundDeletion"
 _STATUSES = ("False", "True", "Unknown")
@@ -71,13 +75,11 @@ def check_metadata(
         errors.append(forbidden(f"{path}.namespace", "not allowed on this type"))
     if metadata.get("generation", 0) < 0:
         errors.append(invalid_value(f"{path}.generation", metadata["generation"], NOT_NEGATIVE))
-    if len(metadata) > 5:  # more than name, namespace, uid, creationTimestamp and generation
+    if not metadata.keys() <= _PLAIN:
         errors += _check_common(metadata, path)
         finalizers = metadata.get("finalizers")
         if finalizers:
             errors += check_finalizers(finalizers, f"{path}.finalizers")
-    elif "labels" in metadata or "annotations" in metadata or "ownerReferences" in metadata:
-        errors += _check_common(metadata, path)
     return errors
 
 
@@ -158,6 +160,13 @@ def check_finalizers(finalizers: Sequence[str], path: str) -> list[FieldError]:
         message = f"finalizer {_ORPHAN} and {_FOREGROUND} cannot be both set"
         errors.append(invalid_value(path, list(finalizers), message))
     return errors
+
+
+def check_finalizer_name(finalizer: str, path: str) -> list[FieldError]:
+    """What built-in kinds ask of a finalizer's name besides; custom resources and what configures admission do not."""
+    if "/" in finalizer or finalizer in _STANDARD_FINALIZERS:
+        return []
+    return [invalid_value(path, finalizer, "name is neither a standard finalizer name nor is it fully qualified")]
 
 
 def _check_owners(owners: Sequence[Object], path: str) -> list[FieldError]:

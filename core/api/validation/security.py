@@ -43,7 +43,7 @@ _WINDOWS = "cannot be set for a windows pod"
 
 def check_pod_context(context: Object, spec: Object, path: str) -> list[FieldError]:
     """The ``securityContext`` of a pod."""
-    if not context:
+    if not context and not spec.get("hostPID"):
         return []
     errors: list[FieldError] = []
     for field in _ID_FIELDS:

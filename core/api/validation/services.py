@@ -87,7 +87,7 @@ def _check_spec(service: Object, spec: Object, old: Object | None) -> list[Field
         errors += check_labels(spec["selector"], "spec.selector")
     errors += _check_affinity(spec)
     if kind != "ExternalName":
-        errors += _check_cluster_ips(spec, (old or {}).get("clusterIPs") or ())
+        errors += check_cluster_ips(spec, (old or {}).get("clusterIPs") or ())
     kept = (old or {}).get("externalIPs") or ()
     for index, address in enumerate(spec.get("externalIPs") or ()):
         at = f"spec.externalIPs[{index}]"
@@ -193,7 +193,9 @@ def _check_affinity(spec: Object) -> list[FieldError]:
     return []
 
 
-def _check_cluster_ips(spec: Object, kept: list[str] | tuple[()]) -> list[FieldError]:
+def check_cluster_ips(spec: Object, kept: list[str] | tuple[()]) -> list[FieldError]:
+    """Cluster IPs, families and their policy, as far as they can be judged without what is taken. ``kept`` are the
+    addresses that the stored Service has."""
     path = "spec.clusterIPs"
     first, addresses = spec.get("clusterIP") or "", spec.get("clusterIPs") or []
     families = spec.get("ipFamilies") or []

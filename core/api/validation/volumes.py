@@ -27,6 +27,9 @@ _ORDER = (
     "storageos", "projected", "scaleIO", "csi", "ephemeral", "image",
 )  # fmt: skip
 
+#: Sources that upstream's words call otherwise than the field, where there is one source too many.
+_SHOWN = {"cephfs": "cephFS"}
+
 
 def check_volumes(
     volumes: list[Object], pod_name: str, path: str, *, is_pod: bool
@@ -59,11 +62,10 @@ def check_volumes(
 def _check_volume(volume: Object, name: str, pod_name: str, path: str, is_pod: bool) -> list[FieldError]:
     errors: list[FieldError] = []
     kinds = [kind for kind in volume if kind != "name"]
-    if len(kinds) > 1:
-        kinds.sort(key=lambda kind: _ORDER.index(kind) if kind in _ORDER else len(_ORDER))
-        errors += [second_source(f"{path}.{kind}") for kind in kinds[1:]]
     if not kinds:
         return [required(path, "must specify a volume type")]
+    if len(kinds) > 1:
+        kinds.sort(key=lambda kind: _ORDER.index(kind) if kind in _ORDER else len(_ORDER))
     kind = kinds[0]
     source, at = volume[kind], f"{path}.{kind}"
     if kind == "emptyDir":
@@ -103,6 +105,8 @@ def _check_volume(volume: Object, name: str, pod_name: str, path: str, is_pod: b
                 errors.append(invalid_value(f"{path}.name", name, message))
         elif kind == "image" and is_pod:
             errors = missing(source, ("reference",), at) + errors
+    if len(kinds) > 1:
+        errors += [second_source(f"{path}.{_SHOWN.get(kind, kind)}") for kind in kinds[1:]]
     return errors
 
 

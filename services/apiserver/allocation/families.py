@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cybernetes.core.api.fielderror import FieldError, invalid_value
+from cybernetes.core.api.validation.services import check_cluster_ips
 from cybernetes.core.objects import Object
 
 IPV4, IPV6 = "IPv4", "IPv6"
@@ -32,6 +33,9 @@ def settle(service: Object, old: Object | None, configured: Sequence[str]) -> li
             spec["ipFamilyPolicy"] = before["ipFamilyPolicy"]
         else:
             spec["ipFamilyPolicy"] = REQUIRE if is_headless and not has_selector else SINGLE
+    errors = check_cluster_ips(spec, before.get("clusterIPs") or ())
+    if errors:
+        return errors  # the rest may then take for granted what these are
     policy = spec["ipFamilyPolicy"]
     errors = _shrink(spec, before, policy) if old is not None else []
     ips: list[str] = spec.get("clusterIPs") or []

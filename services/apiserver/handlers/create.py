@@ -53,6 +53,8 @@ async def create_object(
     taken = await hooks.create(backend, call, obj) if hooks.create is not None else None
     try:
         errors = home.strategy.validate_create(obj)
+        if resource.strategy.validate_version is not None:
+            errors = resource.strategy.validate_version(obj, None, errors)
         if errors:
             raise as_api_error(home.gvr.group, home.kind, metadata.get("name", ""), errors)
         await admission.validate()

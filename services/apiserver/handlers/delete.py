@@ -95,7 +95,17 @@ class Options(NamedTuple):
 async def delete(backend: Backend, call: Call) -> Item | Document:
     """DELETE of one object."""
     options = read_options(call)
+    _warn(call, options)
     return await delete_object(backend, call, options)
+
+
+def _warn(call: Call, options: Options) -> None:
+    """A Job's pods stay when nothing else is said, which surprises people."""
+    if call.group_resource == ("batch", "jobs") and not options.propagation and options.orphan is None:
+        call.warnings.append(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them"
+            " or set propagationPolicy=Orphan to suppress this warning"
+        )
 
 
 async def delete_collection(backend: Backend, call: Call) -> Items:
@@ -103,6 +113,7 @@ async def delete_collection(backend: Backend, call: Call) -> Items:
     if call.resource.is_namespaced and not call.namespace:
         raise method_not_allowed()
     options = read_options(call)
+    _warn(call, options)
     check_list_options(call)
     cache = await backend.storage.fresh(call.resource)
     listing = cache.list(selection_of(call), call.number("limit") or 0)
@@ -139,7 +150,7 @@ async def delete_object(backend: Backend, call: Call, options: Options) -> Item 
             raise not_found(*call.group_resource, call.name)
         obj = current.decode()
         metadata = obj["metadata"]
-        check_preconditions(call, options, metadata)
+        check_preconditions(home, call.name, options, metadata)
         if not is_admitted:
             is_admitted = True
             admission = backend.admitting.begin(call, home, "DELETE", None, obj, options.as_object(is_dry_run))
@@ -162,7 +173,7 @@ async def delete_object(backend: Backend, call: Call, options: Options) -> Item 
             except Conflict as error:
                 current = await storage.found(home, error)
                 continue
-            code = 202 if options.propagation == "Foreground" or options.orphan is False else 200
+            code = 202 if options.orphan is False else 200
             return Item(resource, value=value, obj=obj, revision=revision, code=code)
         if not is_dry_run:
             try:
@@ -258,20 +269,21 @@ def _deleted(resource: Resource, home: Resource, current: Current, obj: Object) 
     return Document({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 
 
-def check_preconditions(call: Call, options: Options, metadata: Object) -> None:
+def check_preconditions(home: Resource, name: str, options: Options, metadata: Object) -> None:
     """Raises ApiError 409 when the object is not the one that was meant."""
+    group_kind = home.gvr.group, home.kind  # upstream has the kind here, where it has the resource everywhere else
     if options.uid and options.uid != metadata.get("uid"):
         why = (
             f"the UID in the precondition ({options.uid}) does not match the UID in record ({metadata.get('uid')}). "
             "The object might have been deleted and then recreated"
         )
-        raise conflict(*call.group_resource, call.name, why)
+        raise conflict(*group_kind, name, why)
     if options.revision and options.revision != metadata["resourceVersion"]:
         why = (
             f"the ResourceVersion in the precondition ({options.revision}) does not match the ResourceVersion in "
             f"record ({metadata['resourceVersion']}). The object might have been modified"
         )
-        raise conflict(*call.group_resource, call.name, why)
+        raise conflict(*group_kind, name, why)
 
 
 def read_options(call: Call) -> Options:

@@ -195,6 +195,9 @@ async def _prepared(
 async def _judge(call: Call, home: Resource, new: Object, old: Object, rules: Rules, admission: Admission) -> None:
     """Raises ApiError for what may not be."""
     errors = rules.validate(new, old)
+    judge = call.resource.strategy.validate_version
+    if judge is not None:
+        errors = judge(new, old, errors)
     if errors:
         raise as_api_error(home.gvr.group, home.kind, call.name, errors)
     await admission.validate()
@@ -212,7 +215,7 @@ def _check_preconditions(call: Call, home: Resource, new: Object, old: Object, r
     metadata = objectmeta.metadata_of(new)
     uid, stored_uid = metadata.get("uid"), old["metadata"].get("uid")
     if uid and uid != stored_uid:
-        key = home.storage_key(call.namespace, call.name).decode().removeprefix("/registry")
+        key = home.storage_key(call.namespace, call.name).decode()
         why = (
             f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
             f"Precondition failed: UID in precondition: {uid}, UID in object meta: {stored_uid}"

@@ -69,7 +69,7 @@ async def _delete(backend: Backend, call: Call, options: Options, is_dry_run: bo
     now = format_time(backend.clock.now())
 
     def mark(pod: Object) -> None:
-        check_preconditions(one, options, pod["metadata"])
+        check_preconditions(one.resource, one.name, options, pod["metadata"])
         reason = {"reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"}
         set_condition(pod, {"type": "DisruptionTarget", "status": "True", **reason}, now)
 

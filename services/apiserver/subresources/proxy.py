@@ -25,6 +25,7 @@ from cybernetes.services.apiserver.exchange import Exchange
 from cybernetes.services.apiserver.subresources.links import Links
 from cybernetes.services.apiserver.subresources.streams import HOP_BY_HOP, Nodes, forwarded, upgrade
 from cybernetes.services.apiserver.upstream import Head, Upstream, UpstreamError
+from cybernetes.services.common.lentsockets import LentSockets
 
 _SCHEMES = ("", "http", "https")
 
@@ -53,7 +54,7 @@ def handler(nodes: Nodes) -> Callable[[Backend, Call], Awaitable[Stream]]:
             place = Place(host, number, _unverified() if scheme == "https" else None)
 
         async def run(exchange: Exchange) -> None:
-            await _forward(exchange, call, place)
+            await _forward(exchange, call, place, nodes.lent)
 
         return Stream(run)
 
@@ -81,7 +82,7 @@ def is_proxyable(host: str) -> bool:
     return not (address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified)
 
 
-async def _forward(exchange: Exchange, call: Call, place: Place) -> None:
+async def _forward(exchange: Exchange, call: Call, place: Place, lent: LentSockets | None) -> None:
     request = exchange.request
     _, _, query = request.target.partition("?")
     path = request.target.partition("?")[0]
@@ -94,7 +95,7 @@ async def _forward(exchange: Exchange, call: Call, place: Place) -> None:
     if query:
         target += f"?{query}"
     try:
-        upstream = await Upstream.connect(place.host, place.port, place.tls)
+        upstream = await Upstream.connect(place.host, place.port, place.tls, lent=lent)
     except UpstreamError as error:
         raise service_unavailable(f"error trying to reach service: {error}") from error
     if request.wants_upgrade:

@@ -22,6 +22,7 @@ from cybernetes.services.apiserver.call import Call, Stream
 from cybernetes.services.apiserver.exchange import Exchange
 from cybernetes.services.apiserver.http1 import HttpRequest
 from cybernetes.services.apiserver.upstream import Head, Pipe, Upstream, UpstreamError
+from cybernetes.services.common.lentsockets import LentSockets
 
 Handler = Callable[[Backend, Call], Awaitable[Stream]]
 
@@ -37,11 +38,13 @@ _PRIVATE = frozenset({"authorization", "host", "content-length", "accept-encodin
 class Nodes:
     """How kubelets are reached: ``tls`` has the client certificate that they know and the authority of theirs.
 
-    A node in a network namespace of its own has a socket in the file system, ``<sockets>/<node>/kubelet.sock``.
+    A node in a network namespace of its own has a socket in the file system, ``<sockets>/<node>/kubelet.sock``, and
+    lends sockets to pods and Services, which are in ``networks``.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None, sockets: Path | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None, sockets: Path | None = None, networks: Sequence[str] = ()) -> None:
         self.tls = tls
+        self.lent = LentSockets(sockets, networks) if sockets is not None else None
         self._sockets = sockets
 
     async def open(self, backend: Backend, node_name: str) -> Upstream:

@@ -207,8 +207,14 @@ async def test_dual_stack(start) -> None:
     ("spec", "configured", "families", "policy", "error"),
     [
         ({}, ["IPv4"], ["IPv4"], "SingleStack", ""),
-        ({"clusterIP": "None"}, ["IPv4"], ["IPv4", "IPv6"], "RequireDualStack", ""),
-        ({"clusterIP": "None", "selector": {"a": "b"}}, ["IPv4"], ["IPv4"], "SingleStack", ""),
+        ({"clusterIP": "None", "clusterIPs": ["None"]}, ["IPv4"], ["IPv4", "IPv6"], "RequireDualStack", ""),
+        (
+            {"clusterIP": "None", "clusterIPs": ["None"], "selector": {"a": "b"}},
+            ["IPv4"],
+            ["IPv4"],
+            "SingleStack",
+            "",
+        ),
         ({"ipFamilies": ["IPv6"]}, ["IPv4", "IPv6"], ["IPv6"], "SingleStack", ""),
         ({"ipFamilyPolicy": "PreferDualStack"}, ["IPv4"], ["IPv4"], "PreferDualStack", ""),
         ({"ipFamilyPolicy": "RequireDualStack"}, ["IPv6", "IPv4"], ["IPv6", "IPv4"], "RequireDualStack", ""),
@@ -229,6 +235,8 @@ async def test_dual_stack(start) -> None:
             "IPv6 is not configured on this cluster",
         ),
         ({"type": "ExternalName"}, ["IPv4"], None, None, ""),
+        ({"clusterIPs": ["x"], "clusterIP": "x"}, ["IPv4"], None, "SingleStack", "must be a valid IP address"),
+        ({"ipFamilies": ["IPv9"]}, ["IPv4"], None, "SingleStack", 'supported values: "IPv4", "IPv6"'),
     ],
 )
 def test_families(

@@ -88,7 +88,7 @@ async def test_propagation_is_left_to_the_collector(cluster, body: Object, final
     await client.create(DEPLOYMENTS, {"metadata": {"name": "d", "namespace": "default"}, "spec": spec})
     path = "/apis/apps/v1/namespaces/default/deployments/d"
     answer = await cluster.delete(path, body)
-    assert answer.code == (202 if finalizer == "foregroundDeletion" else 200)
+    assert answer.code == 200
     assert answer.json()["metadata"]["finalizers"] == [finalizer]
     assert "deletionTimestamp" in answer.json()["metadata"]
 

@@ -28,7 +28,10 @@ def with_container(**parts):
         ),
         (
             {"metadata.finalizers": ["x y"]},
-            ['metadata.finalizers: Invalid value: "x y": name part must consist of…'],
+            [
+                'metadata.finalizers: Invalid value: "x y": name part must consist of…',
+                'metadata.finalizers[0]: Invalid value: "x y": name is neither a standard finalizer name…',
+            ],
         ),
         (
             {"metadata.ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": ""}]},
