@@ -100,6 +100,7 @@ class Engine:
             initial_backoff_s=initial_backoff_s,
             max_backoff_s=max_backoff_s,
         )
+        self.scheduler.handle.queue = self.queue
         self.extenders = [extender for extender in extenders if extender.is_consulted]
         self.waiting = self.scheduler.handle.waiting
         self._clock = clock
@@ -205,6 +206,7 @@ class Engine:
         queued = self.queue.get(uid)
         if queued is None:
             self.queue.add(kept).shape = shape
+            self.queue.arrived(ClusterEvent(events.POD, Action.ADD, None, kept), but_not=uid)
         else:
             old = queued.pod
             queued.shape = shape

@@ -19,6 +19,7 @@ from cybernetes.core.scheduling.waiting import WaitingPods
 
 if TYPE_CHECKING:
     from cybernetes.core.scheduling.framework import Framework
+    from cybernetes.core.scheduling.queue import SchedulingQueue
 
 
 @dataclass(slots=True)
@@ -42,6 +43,8 @@ class Handle:
     spawn: Callable[[Coroutine[Any, Any, None], str], object] | None = None
     #: Entered around each call of a plugin that does not ship, by its name: it may cut off one that stalls.
     guard: Callable[[str], AbstractContextManager[None]] | None = None
+    #: The pods that wait for their turn.
+    queue: SchedulingQueue | None = None
     #: Pods that permit plugins hold.
     waiting: WaitingPods = field(default_factory=WaitingPods)
     #: One a profile, by schedulerName; filled in as they are made.

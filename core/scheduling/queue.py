@@ -265,14 +265,22 @@ class SchedulingQueue:
                 if queued.uid != but_not and queued.place == UNSCHEDULABLE and _any_wakes(hints, queued, event):
                     self._wake(queued)
                     woken += 1
-        for (_, plugin), gated in list(self._gated_by.items()):
-            hints = [hint for hint in self._hints(next(iter(gated.values())), plugin) if hint.concerns(event)]
-            for queued in list(gated.values()) if hints else ():
-                if queued.uid != but_not and _any_wakes(hints, queued, event):
-                    self._enter(queued)
-                    woken += queued.place == ACTIVE
+        woken += self.arrived(event, but_not=but_not)
         if self._in_flight:
             self._remember(event)
+        return woken
+
+    def arrived(self, event: ClusterEvent, *, but_not: str = "") -> int:
+        """Ask the gates again that the event may open; how many pods it let in. For pods that come to the queue."""
+        woken = 0
+        for (_, plugin), gated in list(self._gated_by.items()):
+            if not gated:
+                continue
+            hints = [hint for hint in self._hints(next(iter(gated.values())), plugin) if hint.concerns(event)]
+            for queued in list(gated.values()) if hints else ():
+                if queued.uid != but_not and queued.place == GATED and _any_wakes(hints, queued, event):
+                    self._enter(queued)
+                    woken += queued.place == ACTIVE
         return woken
 
     def activate(self, uids: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Every plugin that ships, by name, and the default profile of kube-scheduler 1.36.
+"""Every plugin that ships, by name, and the default profile of kube-scheduler 1.36 (GangScheduling is not in it).
 
 A plugin of your own is a callable of (its args from the profile, the ``Handle``) that returns the plugin: given to the
 scheduler by name, or found by entry point in the group ``cybernetes.scheduler_plugins``.
@@ -15,6 +15,7 @@ from cybernetes.core.scheduling.plugins.balancedallocation import NodeResourcesB
 from cybernetes.core.scheduling.plugins.defaultbinder import DefaultBinder
 from cybernetes.core.scheduling.plugins.defaultpreemption import DefaultPreemption
 from cybernetes.core.scheduling.plugins.dynamicresources import DynamicResources
+from cybernetes.core.scheduling.plugins.gangscheduling import GangScheduling
 from cybernetes.core.scheduling.plugins.imagelocality import ImageLocality
 from cybernetes.core.scheduling.plugins.interpodaffinity import InterPodAffinity
 from cybernetes.core.scheduling.plugins.nodeaffinity import NodeAffinity
@@ -55,6 +56,7 @@ PLUGINS: Mapping[str, Factory] = {
     "DynamicResources": DynamicResources,
     "DefaultPreemption": lambda args, handle: DefaultPreemption(args, handle),
     "DefaultBinder": lambda args, handle: DefaultBinder(handle.write_binding),
+    "GangScheduling": GangScheduling,
     "NodeDeclaredFeatures": lambda args, handle: NodeDeclaredFeatures(),
 }
 
