@@ -230,5 +230,5 @@ def compile_condition(source: str, *, has_params: bool = False) -> tuple[Program
     except CompileError as error:
         return None, f"compilation failed: {error}"
     if program.type != types.BOOL:
-        return None, f"must evaluate to bool but got {program.type}"
+        return None, f"must evaluate to bool but got {program.type.declared_name}"
     return program, ""

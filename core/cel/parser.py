@@ -20,6 +20,10 @@ _PRODUCTS = frozenset({"*", "/", "%"})
 _INT_LIMIT = 2**63
 
 
+#: Field names in backticks are CEL, but not Kubernetes' CEL.
+_NO_ESCAPES = "unsupported syntax: '`'"
+
+
 class _Refused(Exception):
     def __init__(self, position: int, message: str) -> None:
         self.issue = Issue(position, message)
@@ -160,9 +164,8 @@ class _Parser:
         is_optional = self.take("?") is not None
         token = self.token
         if token.kind == "escaped":
-            self.index += 1
-            name = str(token.value)
-        elif token.kind in ("name", "in", "true", "false", "null"):
+            raise _Refused(token.position, _NO_ESCAPES)
+        if token.kind in ("name", "in", "true", "false", "null"):
             self.index += 1
             name = token.text
             if token.kind != "name":
@@ -233,7 +236,9 @@ class _Parser:
         entries: list[Entry] = []
         while self.take("}") is None:
             is_optional = self.take("?") is not None
-            field = self.take("escaped") or self.expect("name")
+            if self.token.kind == "escaped":
+                raise _Refused(self.token.position, _NO_ESCAPES)
+            field = self.expect("name")
             colon = self.expect(":")
             entries.append(Entry(colon.position, str(field.value), self.expression(), is_optional))
             if self.take(",") is None:

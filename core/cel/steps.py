@@ -27,47 +27,47 @@ def read_local(place: int) -> Step:
 
 
 def both(one: Step, other: Step) -> Step:
-    def both(f: Frame) -> bool:
-        try:
-            found = one(f)
-        except CostExceeded:
-            raise
-        except EvaluationError as error:
-            if other(f) is False:
-                return False
-            raise error
-        if found is False:
-            return False
-        second = other(f)
-        if second is False:
-            return False
-        if found is True and second is True:
-            return True
-        raise no_such_overload()
-
-    return both
+    return _decided(one, other, decisive=False)
 
 
 def either(one: Step, other: Step) -> Step:
-    def either(f: Frame) -> bool:
+    return _decided(one, other, decisive=True)
+
+
+def _decided(one: Step, other: Step, *, decisive: bool) -> Step:
+    """``&&`` and ``||``: a side that decides does so whatever the other is; of two errors the first is told."""
+    neutral = not decisive
+
+    def decided(f: Frame) -> Any:
+        problem: EvaluationError | None = None
         try:
             found = one(f)
+            if found is decisive:
+                return decisive
+            if found is not neutral:
+                problem = no_such_overload()
         except CostExceeded:
             raise
         except EvaluationError as error:
-            if other(f) is True:
-                return True
-            raise error
-        if found is True:
-            return True
-        second = other(f)
-        if second is True:
-            return True
-        if found is False and second is False:
-            return False
-        raise no_such_overload()
+            problem = error
+        if problem is None:
+            found = other(f)
+            if found is decisive:
+                return decisive
+            if found is neutral:
+                return neutral
+            raise no_such_overload()
+        try:
+            found = other(f)
+        except CostExceeded:
+            raise
+        except EvaluationError:
+            raise problem from None
+        if found is decisive:
+            return decisive
+        raise problem
 
-    return either
+    return decided
 
 
 def call_step(call: Callable[..., Any], steps: Sequence[Step], cost: Cost) -> Step:

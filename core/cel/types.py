@@ -46,6 +46,17 @@ class Type:
             return self.name
         return f"{self.name}({', '.join(map(str, self.params))})"
 
+    @property
+    def declared_name(self) -> str:
+        """As declarations name it, which differs from ``str`` for three kinds."""
+        return _DECLARED_NAMES.get(self.kind) or str(self)
+
+
+_DECLARED_NAMES: Mapping[str, str] = {
+    "null": "null_type",
+    "timestamp": "google.protobuf.Timestamp",
+    "duration": "google.protobuf.Duration",
+}
 
 DYN = Type("dyn", "dyn")
 ERROR = Type("error", "!error!")

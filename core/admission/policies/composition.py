@@ -60,10 +60,12 @@ class Composed:
         structs: Mapping[str, Type] | None = None,
         build: Build | None = None,
         functions: Functions | None = None,
+        is_composed: bool = True,
     ) -> None:
+        """``is_composed`` False: there is no ``variables`` to speak of."""
         self._fields: dict[str, Declared] = {}
         own = types.struct("kubernetes.variables", self._fields)
-        extra = {"variables": own, **(overrides or {})}
+        extra = {**({"variables": own} if is_composed else {}), **(overrides or {})}
         self._authorized = Environment({**variable_types(has_params=has_params), **extra})
         plain = variable_types(has_params=has_params, has_authorizer=False)
         self._plain = Environment({**plain, **extra})
@@ -95,10 +97,10 @@ class Composed:
             return Compiled(source, None, f"compilation failed: {error}")
         if returns and program.type not in returns:
             if len(returns) == 1:
-                expected = str(returns[0])
+                expected = returns[0].declared_name
             else:
-                expected = f"one of [{' '.join(map(str, returns))}]"
-            return Compiled(source, None, f"must evaluate to {expected} but got {program.type}")
+                expected = f"one of [{' '.join(each.declared_name for each in returns)}]"
+            return Compiled(source, None, f"must evaluate to {expected} but got {program.type.declared_name}")
         return Compiled(source, program)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cybernetes.core.api.custom.govalues import go_text
 from cybernetes.core.api.fielderror import FieldError, invalid_value
 from cybernetes.core.objects import Object
 
@@ -59,7 +60,7 @@ def find(obj: Object, parts: tuple[str, ...]) -> tuple[Any, str]:
         if value is None:
             return None, ""
         if not isinstance(value, dict):
-            return None, _accessor(parts[:index], value, "map[string]interface {}")
+            return None, _accessor(parts[: index + 1], value, "map[string]interface{}")
         value = value.get(part)
     return value, ""
 
@@ -81,5 +82,4 @@ def _parts(path: str) -> tuple[str, ...]:
 def _accessor(parts: tuple[str, ...], value: Any, wanted: str) -> str:
     words = {bool: "bool", int: "int64", float: "float64", str: "string", list: "[]interface {}"}
     found = words.get(type(value), "map[string]interface {}")
-    shown = value if isinstance(value, str) else ("true" if value is True else "false" if value is False else value)
-    return f".{'.'.join(parts)} accessor error: {shown} is of the type {found}, expected {wanted}"
+    return f".{'.'.join(parts)} accessor error: {go_text(value)} is of the type {found}, expected {wanted}"

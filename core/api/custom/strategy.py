@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cybernetes.core.api.custom import results, rules, validation
+from cybernetes.core.api.custom import defaulting, results, rules, validation
 from cybernetes.core.api.custom.correlation import Pair, same
 from cybernetes.core.api.custom.embedded import check_embedded
 from cybernetes.core.api.custom.kind import Custom
 from cybernetes.core.api.custom.listtypes import check_lists
+from cybernetes.core.api.custom.structure import NO_DEFAULT
 from cybernetes.core.api.fielderror import FieldError, invalid_value
 from cybernetes.core.api.resource import Context, Strategy
 from cybernetes.core.api.strategies.generic import copy_field
@@ -52,6 +53,7 @@ class _Parts:
     def prepare_create(self, obj: Object, context: Context) -> None:
         if self.custom.has_status:
             obj.pop("status", None)
+            self._default_status(obj)
         obj["metadata"]["generation"] = 1
 
     def prepare_update(self, new: Object, old: Object, context: Context) -> None:
@@ -74,6 +76,14 @@ class _Parts:
         new.pop("status", None)
         if has_status:
             new["status"] = status
+        self._default_status(new)
+
+    def _default_status(self, obj: Object) -> None:
+        """A status that is not there has its default, as every read would show it."""
+        node = self.status_node
+        if node is not None and "status" not in obj and node.default is not NO_DEFAULT:
+            obj["status"] = clone(node.default)
+            defaulting.default(obj["status"], node)
 
     def validate_create(self, obj: Object) -> Sequence[FieldError]:
         errors = self._check_type(obj)

@@ -16,6 +16,7 @@ from typing import Any
 from cybernetes.core import goregex
 from cybernetes.core.api.custom import formats
 from cybernetes.core.api.custom.correlation import Pair
+from cybernetes.core.api.custom.govalues import go_text, is_among, is_multiple, number, type_of
 from cybernetes.core.api.custom.results import Failure, Result, plain_failure, type_failure
 from cybernetes.core.api.custom.structure import Structural
 from cybernetes.core.errors import quoted
@@ -130,7 +131,7 @@ class Validator:
             return (not self.types or self.is_nullable) and not self.enum
         if (self.types or self.format) and not self._has_type(value):
             return False
-        if self.enum and not _is_among(value, self.enum):
+        if self.enum and not is_among(value, self.enum):
             return False
         kind = type(value)
         if kind is str:
@@ -252,7 +253,7 @@ class Validator:
         return result
 
     def _type_failure(self, path: str, value: Any) -> Failure | None:
-        found, format = _type_of(value)
+        found, format = type_of(value)
         types = self.types
         is_sized = found in ("string", "array")
         is_whole = found == "number" and "integer" in types and float(value).is_integer()
@@ -267,8 +268,8 @@ class Validator:
         return type_failure(path, ",".join(types), found)
 
     def _check_enum(self, value: Any, path: str, result: Result) -> None:
-        if self.enum and not _is_among(value, self.enum):
-            shown = " ".join(_go_text(item) for item in self.enum)
+        if self.enum and not is_among(value, self.enum):
+            shown = " ".join(go_text(item) for item in self.enum)
             result.add(Failure("enum", path, value, f"{path} in body should be one of [{shown}]", self.enum))
 
     def _text_failure(self, path: str, value: str) -> Failure | None:
@@ -292,32 +293,33 @@ class Validator:
         return regex.matches(value)
 
     def _number_failures(self, path: str, value: float) -> list[Failure]:
-        if self.maximum is None and self.minimum is None and self.multiple_of is None and not self.format:
+        is_int = type(value) is int and -_INT64 <= value < _INT64
+        is_plain = self.maximum is None and self.minimum is None and self.multiple_of is None and not self.format
+        if is_plain and (is_int or self.single != "integer"):
             return []
         found: list[Failure] = []
-        is_int = type(value) is int and -_INT64 <= value < _INT64
-        if self.format and not self._is_in_range(value):
-            text = f"Checked value must be of type {self.single} with format {self.format} in {path}"
-            found.append(plain_failure(text))
+        if not self._is_in_range(value):
+            form = f"with format {self.format}" if self.format else "(default format)"
+            found.append(plain_failure(f"Checked value must be of type {self.single} {form} in {path}"))
         limit: float
         if self.multiple_of is not None:
             limit = int(self.multiple_of) if is_int else self.multiple_of
             if limit <= 0:
-                text = f"factor MultipleOf declared for {path} must be positive: {_number(limit)}"
+                text = f"factor MultipleOf declared for {path} must be positive: {number(limit)}"
                 found.append(Failure("other", path, limit, text))
-            elif (value % limit != 0) if is_int else not _is_multiple(value, limit):
-                text = f"{path} in body should be a multiple of {_number(limit)}"
+            elif (value % limit != 0) if is_int else not is_multiple(value, limit):
+                text = f"{path} in body should be a multiple of {number(limit)}"
                 found.append(Failure("other", path, value, text))
         if self.minimum is not None:
             limit = int(self.minimum) if is_int else self.minimum
             if value < limit or (self.exclusive_minimum and value == limit):
                 than = "greater than" if self.exclusive_minimum else "greater than or equal to"
-                found.append(Failure("other", path, value, f"{path} in body should be {than} {_number(limit)}"))
+                found.append(Failure("other", path, value, f"{path} in body should be {than} {number(limit)}"))
         if self.maximum is not None:
             limit = int(self.maximum) if is_int else self.maximum
             if value > limit or (self.exclusive_maximum and value == limit):
                 than = "less than" if self.exclusive_maximum else "less than or equal to"
-                found.append(Failure("other", path, value, f"{path} in body should be {than} {_number(limit)}"))
+                found.append(Failure("other", path, value, f"{path} in body should be {than} {number(limit)}"))
         return found
 
     def _is_in_range(self, value: float) -> bool:
@@ -423,50 +425,3 @@ def of(node: Structural) -> Validator:
     if found is None:
         found = node.validator = Validator(node.raw)
     return found
-
-
-def _type_of(value: Any) -> tuple[str, str]:
-    """The JSON type and the format that Go sees."""
-    if isinstance(value, str):
-        return "string", ""
-    if isinstance(value, bool):
-        return "boolean", ""
-    if isinstance(value, dict):
-        return "object", ""
-    if isinstance(value, list):
-        return "array", ""
-    if isinstance(value, int) and -_INT64 <= value < _INT64:
-        return "integer", "int64"
-    return "number", "float64"
-
-
-def _is_among(value: Any, allowed: Sequence[Any]) -> bool:
-    """null is never among them, and true is not 1."""
-    if value is None:
-        return False
-    return any(value == item and isinstance(value, bool) is isinstance(item, bool) for item in allowed)
-
-
-def _is_multiple(value: float, factor: float) -> bool:
-    quotient = 1 / factor * value if factor < 1 else value / factor
-    if quotient != quotient or abs(quotient) == float("inf"):
-        return False
-    if quotient == int(quotient):
-        return True
-    difference = abs(quotient - int(quotient))
-    return difference / (abs(quotient) + abs(float(int(quotient)))) < 1e-9
-
-
-def _number(value: float) -> str:
-    """As Go's %v."""
-    if isinstance(value, int):
-        return str(value)
-    return str(int(value)) if value.is_integer() and abs(value) < 1e21 else repr(value)
-
-
-def _go_text(value: Any) -> str:
-    if value is None:
-        return "<nil>"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return _number(value) if isinstance(value, int | float) else str(value)

@@ -135,7 +135,7 @@ def _composed(spec: Object, *, is_mutating: bool = False) -> Composed:
     variables = [(name, source) for name, source in named if name.strip() and source.strip()]
     has_params = spec.get("paramKind") is not None
     if not is_mutating:
-        return Composed(variables, has_params=has_params)
+        return Composed(variables, has_params=has_params, is_composed=bool(named))
     return Composed(
         variables,
         has_params=has_params,
