@@ -132,6 +132,8 @@ class Config:
     kubelet_tls: ssl.SSLContext | None = None
     #: Where nodes that are in network namespaces of their own have their sockets (see ``streams.Nodes``).
     kubelet_sockets: Path | None = None
+    #: Where pods are: reached through such nodes.
+    pod_cidrs: Sequence[str] = ()
     #: Whose word about users is believed, from behind which certificate.
     front_proxy: FrontProxy | None = None
     #: True: ``metrics.k8s.io`` is served from what kubelets say. Where another server does that, leave it to it.
@@ -161,7 +163,7 @@ class ApiServer:
         self.random = random
         #: Our own: custom resources come and go in it.
         self.registry = registry or Registry(builtin().all())
-        nodes = Nodes(config.kubelet_tls, config.kubelet_sockets)
+        nodes = Nodes(config.kubelet_tls, config.kubelet_sockets, [*config.pod_cidrs, *config.service_cidrs])
         self._usage = Scraper(nodes) if config.serves_usage else None
         if self._usage is not None:
             for resource in usage_resources():
@@ -234,7 +236,7 @@ class ApiServer:
         self.chain = Chain(self.backend, Routes(special), self.authentication, pages, in_flight, self._observe)
         self.http = HttpServer(self.chain.serve, self.chain.describe, clock, config.limits)
         self._tasks = Tasks("apiserver", on_failure)
-        self.webhooks = WebhookClient(self.backend)
+        self.webhooks = WebhookClient(self.backend, nodes.lent)
         self.storage.views.convert = Converter(self.webhooks, random)
         self.configured = Configured(self.storage, self.authorize, self.webhooks, random)
         self.backend.admitting.configured = self.configured

@@ -118,6 +118,7 @@ class ControlPlane:
                 service_account_keys=[Key(pki.service_account_key())],
                 kubelet_tls=self._kubelet_context(pki),
                 kubelet_sockets=self.data.path / "nodes" if options.rootless else None,
+                pod_cidrs=options.pod_cidr.split(","),
                 serves_usage="kubelet" not in options.without,
             ),
             on_failure=self.process.failed,

@@ -5,6 +5,7 @@ Of several nodes the first is the machine itself, the others enter network names
 
 Without root the process first enters user, network and mount namespaces in which it is root. Two relays join it to the
 host then: pods reach the API server through ``api.sock``, the API server reaches the kubelet through ``kubelet.sock``.
+Node ports and host ports are opened on the host by a child that stays there (services/common/hostsockets.py).
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from cybernetes.services.cli.addresses import (
 )
 from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
 from cybernetes.services.cli.pki import server_context
-from cybernetes.services.common import kubeconfig, netns, userns
+from cybernetes.services.common import kubeconfig, lentsockets, netns, userns
+from cybernetes.services.common.hostsockets import HostSockets
+from cybernetes.services.common.lentsockets import Lender
 from cybernetes.services.common.netlink import Netlink
 from cybernetes.services.common.relay import Relay
 from cybernetes.services.common.runner import Process, StartFailure
@@ -49,11 +52,14 @@ POD_PIDS_LIMIT = 8192
 class Node:
     """What the parts of one node are made from. ``name`` is one of ``node_names``."""
 
-    def __init__(self, data: DataDirectory, options: ClusterOptions, name: str) -> None:
+    def __init__(
+        self, data: DataDirectory, options: ClusterOptions, name: str, host: HostSockets | None = None
+    ) -> None:
         self.data = data
         self.options = options
         self.name = name
         self.folder = data.node(name)
+        self.host = host
         self.clock: Clock = SystemClock()
         self.random = Random(options.seed)
         self.pod_cidrs = pod_cidrs(options, name)
@@ -64,7 +70,7 @@ class Node:
         self.network = PodNetwork(
             bridge=f"cyb{tag}",
             cluster_cidrs=[*options.pod_cidr.split(","), *options.service_cidr.split(",")],
-            host_ports=ForwardedHostPorts(),
+            host_ports=ForwardedHostPorts(host),
         )
         #: What joins several nodes, and where a further one lives.
         self.switch = self.namespace = None
@@ -171,6 +177,7 @@ class Node:
             pod_cidrs=self.pod_cidrs,
             interface=self.proxy_interface,
             mode=self.options.proxy_mode,
+            host=self.host,
             on_failure=process.failed,
         )
         await process.start(proxy)
@@ -232,6 +239,7 @@ class Node:
         host = self.addresses[0]
         await process.start(Relay((host, self.options.port), self.data.path / "apiserver.sock", process.failed))
         await process.start(Relay(self.folder / "kubelet.sock", (host, KUBELET_PORT), process.failed))
+        await process.start(Lender(self.folder / lentsockets.NAME))
 
     async def take_down(self) -> None:
         """Remove every container and the pod network. For what is left after the parts have stopped."""
@@ -272,8 +280,10 @@ def clean(data: DataDirectory, options: ClusterOptions) -> None:
 
 def starter(data: DataDirectory, options: ClusterOptions, name: str) -> Callable[[Process], Awaitable[None]]:
     """What ``cybernetes node`` runs. Enters the namespaces of a rootless node first, while there is one thread."""
+    host: HostSockets | None = None
     if options.rootless:
         try:
+            host = HostSockets.start()
             userns.become_root_in_namespaces()
             with Netlink() as kernel:  # even a host's own addresses are reached through loopback
                 kernel.set_link(kernel.index("lo"), up=True)
@@ -288,7 +298,7 @@ def starter(data: DataDirectory, options: ClusterOptions, name: str) -> Callable
             raise StartFailure(str(error)) from error
 
     async def start(process: Process) -> None:
-        node = Node(data, options, name)
+        node = Node(data, options, name, host)
         process.at_the_end(node.take_down, only_final=True)
         await node.start(process)
 

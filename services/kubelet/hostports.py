@@ -6,17 +6,24 @@ forwarder's thread exists only while a pod has asked for a port.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 
 from cybernetes.ext.forward import Forwarder
+from cybernetes.services.common.hostsockets import HostSockets
 from cybernetes.services.kubelet.runtimes.interface import PortMapping
 from cybernetes.services.proxy.sockets import Place, open_all
 
 
 class ForwardedHostPorts:
-    """Implements ``network.HostPorts``. Called under the pod network's lock."""
+    """Implements ``network.HostPorts``. Called under the pod network's lock.
 
-    def __init__(self) -> None:
+    A node that is not in the host's network namespace opens each port by ``host``, too.
+    """
+
+    def __init__(self, host: HostSockets | None = None) -> None:
+        self._host = host
         self._forwarder: Forwarder | None = None
         #: Owner -> what it asked for, and its (listener, target) pairs.
         self._open: dict[str, tuple[tuple[PortMapping, ...], list[tuple[int, str]]]] = {}
@@ -50,20 +57,29 @@ class ForwardedHostPorts:
             return
         host_ip = "" if mapping.host_ip in ("0.0.0.0", "::") else mapping.host_ip
         place = Place(family, mapping.protocol or "TCP", host_ip, mapping.host_port)
-        result = open_all([place])[0]
-        if isinstance(result, OSError):
+        results = open_all([place])
+        if self._host is not None:
+            if isinstance(results[0], OSError) and results[0].errno == errno.EADDRNOTAVAIL:
+                results.clear()  # an address that only the host has
+            results += self._host.open_all([place])
+        failure = next((result for result in results if isinstance(result, OSError)), None)
+        if failure is not None:
+            for result in results:
+                if isinstance(result, int):
+                    os.close(result)
             where = f"{host_ip or '*'}:{mapping.host_port}/{place.protocol}"
-            raise OSError(result.errno, f"cannot open host port {where}: {result.strerror or result}")
+            raise OSError(failure.errno, f"cannot open host port {where}: {failure.strerror or failure}")
         target = f"{owner} {place}"
         forwarder.set_target(target, [(address, mapping.container_port)])
-        opened.append((forwarder.listen(result, target), target))
+        opened += [(forwarder.listen(result, target), target) for result in results if isinstance(result, int)]
 
     def close(self, owner: str) -> None:
         _, opened = self._open.pop(owner, ((), []))
         if self._forwarder is None:
             return
-        for number, target in opened:
+        for number, _ in opened:
             self._forwarder.unlisten(number)
+        for target in dict.fromkeys(target for _, target in opened):
             self._forwarder.remove_target(target)
         if not self._open:
             self._forwarder.close()

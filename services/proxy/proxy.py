@@ -19,6 +19,7 @@ from cybernetes.core.network.table import Changes, ForwardingTable, Frontend, Ta
 from cybernetes.core.objects import ENDPOINT_SLICES, NODES, SERVICES, Object, is_deleting, key_of, labels_of
 from cybernetes.ext.forward import Counters
 from cybernetes.services.common.component import Component, Tasks
+from cybernetes.services.common.hostsockets import HostSockets
 from cybernetes.services.common.metrics import Histogram
 from cybernetes.services.common.threads import in_thread
 from cybernetes.services.proxy.datapath import DataPath
@@ -56,6 +57,7 @@ class ServiceProxy:
         mtu: int = 1500,
         node_port_addresses: Sequence[str] = (),
         pod_cidrs: Sequence[str] = (),
+        host: HostSockets | None = None,
         threads: int = 0,
         external_ips_allowed: bool = True,
         on_failure: Callable[[BaseException], None] | None = None,
@@ -73,6 +75,7 @@ class ServiceProxy:
                 mtu=mtu,
                 node_port_addresses=node_port_addresses,
                 pod_cidrs=pod_cidrs,
+                host=host,
                 threads=threads,
             )
         else:

@@ -16,10 +16,12 @@ before, and so are connections that are open already.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from cybernetes.core.network.table import Binding, Changes, Frontend, Target
 from cybernetes.ext.forward import Counters, Forwarder
+from cybernetes.services.common.hostsockets import HostSockets
 from cybernetes.services.common.netlink import local_addresses
 from cybernetes.services.proxy import nft
 from cybernetes.services.proxy.datapath import DataPath
@@ -34,10 +36,18 @@ log = logging.getLogger(__name__)
 _RESERVED_DESCRIPTORS = 2048
 
 
+class _Spot(NamedTuple):
+    """A place in one of the namespaces: ``service`` (the proxy's own), ``node``, or ``host`` where that is another."""
+
+    where: str
+    place: Place
+
+
 class UserspaceDataPath:
     """``node_port_addresses``: where node ports listen, empty for every address of the node.
 
-    ``pod_cidrs`` are this node's, ``cluster_cidrs`` all pods'.
+    ``pod_cidrs`` are this node's, ``cluster_cidrs`` all pods'. A node that is not in the host's network namespace opens
+    its node ports by ``host``, too.
     """
 
     def __init__(
@@ -49,6 +59,7 @@ class UserspaceDataPath:
         mtu: int = 1500,
         node_port_addresses: Sequence[str] = (),
         pod_cidrs: Sequence[str] = (),
+        host: HostSockets | None = None,
         threads: int = 0,
     ) -> None:
         self._namespace = ServiceNamespace(service_cidrs, interface=interface, mtu=mtu)
@@ -57,6 +68,7 @@ class UserspaceDataPath:
         families = sorted({6 if ":" in cidr else 4 for cidr in (*service_cidrs, *pod_cidrs)})
         self._sources = SourceRouting(interface, families)
         self._pod_cidrs = tuple(pod_cidrs)
+        self._host = host
         self._keeps_sources = False
         self._threads = threads
         self._made: Forwarder | None = None
@@ -64,8 +76,9 @@ class UserspaceDataPath:
         self._frontends: dict[Frontend, Binding] = {}
         self._targets: dict[str, Target] = {}
         self._by_target: dict[str, set[Frontend]] = {}
-        self._listeners: dict[Frontend, list[int]] = {}
+        self._listeners: dict[Frontend, dict[_Spot, int]] = {}
         self._failed: dict[Frontend, str] = {}
+        self._reported: set[tuple[Frontend, _Spot]] = set()
 
     @property
     def failed(self) -> Mapping[Frontend, str]:
@@ -138,7 +151,7 @@ class UserspaceDataPath:
                 self._close(frontend)
         self._frontends[frontend] = binding
         self._by_target.setdefault(binding.target, set()).add(frontend)
-        for number in self._listeners.get(frontend, ()):
+        for number in self._listeners.get(frontend, {}).values():
             self._forwarder.redirect(number, binding.target)
 
     def _kept(self, binding: Binding) -> tuple[str, ...]:
@@ -160,55 +173,63 @@ class UserspaceDataPath:
             del self._by_target[binding.target]
 
     def _close(self, frontend: Frontend) -> None:
-        for number in self._listeners.pop(frontend, ()):
+        for number in self._listeners.pop(frontend, {}).values():
             self._forwarder.unlisten(number)
+        self._reported = {reported for reported in self._reported if reported[0] != frontend}
 
     def _settle(self, frontends: Iterable[Frontend]) -> None:
-        """Open and close listeners so that exactly the frontends with backends listen."""
+        """Open and close listeners so that exactly the frontends with backends listen, wherever they should."""
         wanted: list[Frontend] = []
         for frontend in frontends:
             binding = self._frontends.get(frontend)
             if binding is None:
                 continue
+            self._failed.pop(frontend, None)
             if not self._targets[binding.target].backends:
                 self._close(frontend)
-                self._failed.pop(frontend, None)
-            elif frontend not in self._listeners:
-                wanted.append(frontend)
-        if not wanted:
-            return
-        inside: list[tuple[Frontend, Place]] = []
-        outside: list[tuple[Frontend, Place]] = []
-        ours = local_addresses() if any(f.address and not self._namespace.covers(f.address) for f in wanted) else set()
-        for frontend in wanted:
-            if not frontend.address:
-                outside += [(frontend, place) for place in self._node_port_places(frontend)]
-            elif frontend.address in ours:
-                outside.append((frontend, Place(*frontend)))
             else:
-                inside.append((frontend, Place(*frontend)))
-        self._open(inside, self._namespace.descriptor)
-        self._open(outside, None)
+                wanted.append(frontend)
+        ours = local_addresses() if any(f.address and not self._namespace.covers(f.address) for f in wanted) else set()
+        missing: dict[str, list[tuple[Frontend, Place]]] = {"service": [], "node": [], "host": []}
+        for frontend in wanted:
+            for spot in self._spots(frontend, ours):
+                if spot not in self._listeners.get(frontend, {}):
+                    missing[spot.where].append((frontend, spot.place))
+        for where, places in missing.items():
+            for (frontend, place), result in zip(places, self._open_all(where, [p for _, p in places]), strict=True):
+                self._take(frontend, _Spot(where, place), result)
 
-    def _node_port_places(self, frontend: Frontend) -> list[Place]:
-        addresses = [a for a in self._node_port_addresses if (":" in a) == (frontend.family == 6)] or [""]
-        return [frontend_place._replace(address=a) for a in addresses for frontend_place in (Place(*frontend),)]
+    def _spots(self, frontend: Frontend, ours: Container[str]) -> Iterator[_Spot]:
+        """Where a frontend listens. ``ours`` are the addresses that the node itself has."""
+        place = Place(*frontend)
+        if frontend.address:
+            yield _Spot("node" if frontend.address in ours else "service", place)
+            return
+        for address in [a for a in self._node_port_addresses if (":" in a) == (frontend.family == 6)] or [""]:
+            yield _Spot("node", place._replace(address=address))
+        if self._host is not None:
+            yield _Spot("host", place)
 
-    def _open(self, places: list[tuple[Frontend, Place]], namespace: int | None) -> None:
-        opened = open_all([place for _, place in places], namespace)
-        for (frontend, place), result in zip(places, opened, strict=True):
-            if isinstance(result, OSError):
-                if frontend not in self._failed:
-                    where = f"{place.address or '*'}:{place.port}/{place.protocol}"
-                    log.warning("%s: cannot listen on %s: %s", self._frontends[frontend].target, where, result)
-                self._failed[frontend] = str(result)
-                continue
-            binding = self._frontends[frontend]
-            number = self._forwarder.listen(
-                result, binding.target, source_ranges=binding.source_ranges, keep_source=self._kept(binding)
-            )
-            self._listeners.setdefault(frontend, []).append(number)
-            self._failed.pop(frontend, None)
+    def _open_all(self, where: str, places: Sequence[Place]) -> list[int | OSError]:
+        if where == "host" and self._host is not None:
+            return self._host.open_all(places)
+        return open_all(places, self._namespace.descriptor if where == "service" else None)
+
+    def _take(self, frontend: Frontend, spot: _Spot, opened: int | OSError) -> None:
+        binding = self._frontends[frontend]
+        if isinstance(opened, OSError):
+            place = spot.place
+            if (frontend, spot) not in self._reported:
+                text = f"{place.address or '*'}:{place.port}/{place.protocol}"
+                log.warning("%s: cannot listen on %s: %s", binding.target, text, opened)
+            self._reported.add((frontend, spot))
+            self._failed[frontend] = str(opened)
+            return
+        self._reported.discard((frontend, spot))
+        number = self._forwarder.listen(
+            opened, binding.target, source_ranges=binding.source_ranges, keep_source=self._kept(binding)
+        )
+        self._listeners.setdefault(frontend, {})[spot] = number
 
     def _lead_addresses(self, changes: Changes) -> None:
         """Route external addresses, which the service CIDR does not cover, to the proxy's namespace."""
