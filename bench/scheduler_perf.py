@@ -18,17 +18,18 @@ import argparse
 import asyncio
 import gc
 import json
+import os
 import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import uvloop
 import yaml
+from perf_workloads import Workload, workloads
 
 from cybernetes.core.auth.certificates import new_key_pem
 from cybernetes.core.auth.keys import Key
@@ -56,18 +57,6 @@ _LEFT_OUT = ("SchedulingWithResourceClaim",)
 
 
 @dataclass
-class Workload:
-    case: str
-    name: str
-    folder: Path
-    operations: list[dict[str, Any]]
-    params: dict[str, Any]
-    labels: list[str]
-    threshold: float
-    template: str
-
-
-@dataclass
 class Result:
     case: str
     workload: str
@@ -77,24 +66,9 @@ class Result:
     threshold: float = 0.0
     cpu_seconds: float = 0.0
     memory_mb: int = 0
+    #: The machine's load average when the measured pods were begun: others' work slows ours.
+    load: float = 0.0
     error: str = ""
-
-
-def workloads(path: Path) -> Iterator[Workload]:
-    files = [path] if path.is_file() else sorted(path.rglob("performance-config.yaml"))
-    for file in files:
-        for case in yaml.safe_load(file.read_text()):
-            for each in case["workloads"]:
-                yield Workload(
-                    case["name"],
-                    each["name"],
-                    file.parent,
-                    case["workloadTemplate"],
-                    each.get("params") or {},
-                    each.get("labels") or [],
-                    float(each.get("threshold") or 0),
-                    case.get("defaultPodTemplatePath") or "",
-                )
 
 
 @dataclass
@@ -254,6 +228,7 @@ class Runner:
         is_measured = bool(operation.get("collectMetrics"))
         if is_measured:
             settle_memory()
+        load = os.getloadavg()[0]
         cpu_s = _cpu_s()
         created = await self._gather(create, count, "pods")
         uids = [pod["metadata"]["uid"] for pod in created]
@@ -268,6 +243,7 @@ class Runner:
             self.result.pods += count
             self.result.seconds += max(times[-1] - times[0], 1e-9)
             self.result.cpu_seconds += _cpu_s() - cpu_s
+            self.result.load = max(self.result.load, load)
 
     async def _churn(self, operation: dict[str, Any]) -> None:
         """Objects that come at an interval, and with mode ``recreate`` go again."""
@@ -401,6 +377,8 @@ def main() -> int:
     parser.add_argument(
         "--label", action="append", default=[], help="only workloads with this label; may be given again"
     )
+    parser.add_argument("--distinct", action="store_true", help="not those that differ in feature gates only")
+    parser.add_argument("--pods-max", type=int, default=0, help="only workloads that measure at most so many pods")
     parser.add_argument("--store", choices=("lmdb", "memory"), default="lmdb")
     parser.add_argument("--json", type=Path, help="write the results here")
     options = parser.parse_args()
@@ -412,6 +390,10 @@ def main() -> int:
         and set(options.label) <= set(each.labels)
         and not each.case.startswith(_LEFT_OUT)
     ]
+    if options.pods_max:
+        chosen = [each for each in chosen if int(each.params.get("measurePods") or 0) <= options.pods_max]
+    if options.distinct:
+        chosen = list({(each.case, json.dumps(each.params)): each for each in reversed(chosen)}.values())[::-1]
     if not chosen:
         print("no workload matches", file=sys.stderr)
         return 2
@@ -428,8 +410,10 @@ def main() -> int:
         if sys.stderr.isatty():
             print("\r" + " " * 110 + "\r", end="", file=sys.stderr)
         wanted = f" (upstream's threshold {result.threshold:g})" if result.threshold else ""
-        told = (
-            result.error or f"{result.pods_a_second:8.1f} pods/s, {result.pods} pods in {result.seconds:.2f} s{wanted}"
+        cpu_ms = 1000 * result.cpu_seconds / max(result.pods, 1)
+        told = result.error or (
+            f"{result.pods_a_second:8.1f} pods/s, {result.pods} pods in {result.seconds:.2f} s,"
+            f" {cpu_ms:.2f} ms of CPU each{wanted}"
         )
         print(f"{result.case + '/' + result.workload:<75} {told}", flush=True)
     if options.json:
