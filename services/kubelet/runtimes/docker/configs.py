@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,9 @@ def container_host(
     host_pid: bool,
     host_ipc: bool,
     oom_score_lowest: int,
+    withheld: Sequence[str] = (),
 ) -> dict[str, Any]:
+    """``withheld`` are capabilities that cannot be had on this machine."""
     security = config.security
     pid_mode: str | None = None
     if config.target_container_id:
@@ -123,16 +126,42 @@ def container_host(
         "mem_limit": config.memory_limit or None,
         "memswap_limit": config.memory_limit or None,  # no swap beyond it
         "oom_score_adj": max(config.oom_score_adjust, oom_score_lowest),
-        "privileged": security.privileged,
         "read_only": security.read_only_root,
-        "cap_add": [f"CAP_{name}" if name != "ALL" else name for name in security.capabilities_add] or None,
-        "cap_drop": [f"CAP_{name}" if name != "ALL" else name for name in security.capabilities_drop] or None,
         "group_add": [str(group) for group in security.supplemental_groups] or None,
-        "security_opt": _security_options(security),
         "devices": [f"{source}:{target}:{access}" for source, target, access in config.devices] or None,
         "log_config": LOG_CONFIG,
         "mounts": [_mount(mount) for mount in config.mounts],
+        **_privileges(security, withheld),
     }
+
+
+def _privileges(security: SecurityContext, withheld: Sequence[str]) -> dict[str, Any]:
+    """What the container may do. Where the machine withholds capabilities the engine's own privileged mode cannot
+    start anything: the same is put together from its parts then."""
+    if security.privileged and not withheld:
+        return {"privileged": True}
+    if security.privileged:
+        return {
+            "cap_add": ["ALL"],
+            "cap_drop": _capabilities(withheld),
+            "security_opt": [f"{name}=unconfined" for name in ("seccomp", "apparmor")],
+            "shows_system_paths": True,
+            "devices": ["/dev:/dev:rwm"],
+            "device_cgroup_rules": ["a *:* rwm"],
+        }
+    add, drop = list(security.capabilities_add), list(security.capabilities_drop)
+    if "ALL" in add:
+        drop += [name for name in withheld if name not in drop]
+    return {
+        "cap_add": _capabilities(add) or None,
+        "cap_drop": _capabilities(drop) or None,
+        "security_opt": _security_options(security),
+        "shows_system_paths": security.proc_mount == "Unmasked",
+    }
+
+
+def _capabilities(names: Iterable[str]) -> list[str]:
+    return [name if name == "ALL" else f"CAP_{name}" for name in names]
 
 
 def limits(*, cpu_limit_milli: int, cpu_request_milli: int, memory_limit: int) -> dict[str, int]:
@@ -163,8 +192,6 @@ def _security_options(security: SecurityContext) -> list[str]:
         options.append("seccomp=unconfined")
     elif security.seccomp_profile != "RuntimeDefault":
         options.append(f"seccomp={Path(security.seccomp_profile).read_text()}")
-    if security.proc_mount == "Unmasked":
-        options.append("systempaths=unconfined")
     return options
 
 

@@ -43,8 +43,12 @@ class Engine:
         """``docker.APIClient.<method>``. Raises docker.errors.APIError, NotFound."""
         return await self.in_thread(lambda: getattr(self._api, method)(*arguments, **keywords))
 
-    def host_config(self, **keywords: Any) -> Any:
-        return self._api.create_host_config(**keywords)
+    def host_config(self, *, shows_system_paths: bool = False, **keywords: Any) -> Any:
+        """``shows_system_paths``: /proc and /sys without what the engine masks or makes read-only in them."""
+        config = self._api.create_host_config(**keywords)
+        if shows_system_paths:  # the SDK has no word for it
+            config["MaskedPaths"] = config["ReadonlyPaths"] = []
+        return config
 
     async def close(self) -> None:
         if self._api is not None:

@@ -1,15 +1,27 @@
-"""The image of the container that holds a pod's namespaces: one static program of ours, imported, never pulled."""
+"""The image of the container that holds a pod's namespaces: one static program of ours, imported, never pulled.
+
+For the network of a node that is not the host itself the program moves there first, and who joins it has to wait.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import tarfile
+from collections.abc import Awaitable, Callable
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
+from cybernetes.services.common.netns import is_same_namespace
 from cybernetes.services.kubelet.runtimes.docker.engine import Engine
+from cybernetes.services.kubelet.runtimes.interface import RuntimeFailure
 
 REPOSITORY = "cybernetes/pause"
+
+#: The program moves in its first millisecond.
+MOVE_TIMEOUT_S = 10.0
 
 
 def _program() -> bytes:
@@ -40,3 +52,19 @@ async def ensure_pause_image(engine: Engine) -> str:
             changes=['ENTRYPOINT ["/pause"]'],
         )
         return name
+
+
+async def moved_into(namespace: Path, inspect: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+    """Until the sandbox is in the network ``namespace``: a container that joins it earlier would be left behind.
+
+    Raises RuntimeFailure when the sandbox ended instead, TimeoutError.
+    """
+    async with asyncio.timeout(MOVE_TIMEOUT_S):
+        while True:
+            state = (await inspect())["State"]
+            if not state["Running"]:
+                message = f"the sandbox did not get into the node's network (exit code {state['ExitCode']})"
+                raise RuntimeFailure("CreatePodSandboxError", message)
+            if is_same_namespace(f"/proc/{state['Pid']}/ns/net", namespace):
+                return
+            await asyncio.sleep(0.002)

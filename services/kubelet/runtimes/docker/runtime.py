@@ -22,7 +22,7 @@ import orjson
 
 from cybernetes.core.clock import Clock
 from cybernetes.core.kubelet.observed import ContainerState, ContainerStatus, SandboxStatus
-from cybernetes.services.common.netns import is_same_namespace
+from cybernetes.services.kubelet.capabilities import withheld
 from cybernetes.services.kubelet.cgroups import Cgroups, lowest_oom_score
 from cybernetes.services.kubelet.network import NetworkFailure, PodNetwork
 from cybernetes.services.kubelet.portforward import SocketStream, connect_in_pod
@@ -31,7 +31,7 @@ from cybernetes.services.kubelet.runtimes.docker import configs, statuses
 from cybernetes.services.kubelet.runtimes.docker.engine import Engine
 from cybernetes.services.kubelet.runtimes.docker.events import listen
 from cybernetes.services.kubelet.runtimes.docker.images import Images
-from cybernetes.services.kubelet.runtimes.docker.pause import ensure_pause_image
+from cybernetes.services.kubelet.runtimes.docker.pause import ensure_pause_image, moved_into
 from cybernetes.services.kubelet.runtimes.docker.streams import DockerStream
 from cybernetes.services.kubelet.runtimes.docker.users import Users
 from cybernetes.services.kubelet.runtimes.interface import (
@@ -50,9 +50,6 @@ from cybernetes.services.kubelet.runtimes.interface import (
 )
 
 log = logging.getLogger(__name__)
-
-#: The pause program moves in its first millisecond.
-MOVE_TIMEOUT_S = 10.0
 
 
 class DockerRuntime:
@@ -78,6 +75,7 @@ class DockerRuntime:
         self._cgroups = Cgroups(cgroup_parent)
         self._cgroup_parent = cgroup_parent
         self._oom_score_lowest = lowest_oom_score()
+        self._withheld = withheld()
         self._uses_systemd = False
         self._pause_image = ""
         self._network_ready = False
@@ -227,7 +225,7 @@ class DockerRuntime:
                 pid = (await self._inspect(sandbox_id))["State"]["Pid"]
                 await self._network.attach(sandbox_id, f"/proc/{pid}/ns/net", config.port_mappings)
             elif self._node_namespace is not None:
-                await self._moved(sandbox_id, self._node_namespace)
+                await moved_into(self._node_namespace, lambda: self._inspect(sandbox_id))
         except BaseException as error:
             await self._network.detach(sandbox_id)
             with contextlib.suppress(RuntimeFailure):  # the first error is the one to tell; cleanup finds the rest
@@ -237,18 +235,6 @@ class DockerRuntime:
                 raise RuntimeFailure("CreatePodSandboxError", message) from error
             raise
         return sandbox_id
-
-    async def _moved(self, sandbox_id: str, namespace: Path) -> None:
-        """Until the pause program has moved there: whoever joins it earlier would be left behind."""
-        async with asyncio.timeout(MOVE_TIMEOUT_S):
-            while True:
-                state = (await self._inspect(sandbox_id))["State"]
-                if not state["Running"]:
-                    message = f"the sandbox did not get into the node's network (exit code {state['ExitCode']})"
-                    raise RuntimeFailure("CreatePodSandboxError", message)
-                if is_same_namespace(f"/proc/{state['Pid']}/ns/net", namespace):
-                    return
-                await asyncio.sleep(0.002)
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
         try:
@@ -305,6 +291,7 @@ class DockerRuntime:
             host_pid=sandbox["HostConfig"]["PidMode"] == "host",
             host_ipc=sandbox["HostConfig"]["IpcMode"] == "host",
             oom_score_lowest=self._oom_score_lowest,
+            withheld=self._withheld,
         )
         return await self._create(
             configs.container_name(config, labels),

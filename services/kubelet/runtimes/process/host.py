@@ -6,6 +6,8 @@ import os
 import pwd
 from pathlib import Path
 
+from cybernetes.services.kubelet.capabilities import CAPABILITIES
+
 #: File systems that hold files, not kernel state: they are carried over into a container's root.
 ORDINARY_FILE_SYSTEMS = frozenset(
     {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "overlay", "virtiofs", "9p", "nfs", "nfs4", "fuse.sshfs"}
@@ -13,13 +15,6 @@ ORDINARY_FILE_SYSTEMS = frozenset(
 OWN_TREES = ("/proc", "/sys", "/dev", "/run", "/var/run")
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-CAPABILITIES = (
-    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
-    "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN "
-    "SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE "
-    "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
-).split()
 
 #: What container engines grant by default.
 DEFAULT_CAPABILITIES = frozenset(

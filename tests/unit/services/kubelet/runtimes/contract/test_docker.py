@@ -3,9 +3,12 @@
 import errno
 
 import pytest
-from subjects import DockerSubject
+from subjects import POD_CIDR, DockerSubject
+from test_contract import Pod
 
+from cybernetes.services.kubelet.capabilities import CAPABILITIES, withheld
 from cybernetes.services.kubelet.runtimes.docker import images
+from cybernetes.services.kubelet.runtimes.interface import SecurityContext
 from cybernetes.services.kubelet.volumes.manager import remove_tree
 from cybernetes.services.kubelet.volumes.mounts import mounts_below
 
@@ -19,6 +22,7 @@ async def docker(tmp_path):
         pytest.skip(reason)
     runtime = await subject.open(tmp_path)
     await runtime.start()
+    await runtime.configure_network([POD_CIDR])
     yield runtime
     await runtime.stop()
     await subject.close(tmp_path)
@@ -60,3 +64,37 @@ def test_layers_lie_over_one_another(tmp_path):
     finally:
         remove_tree(target)
     assert not mounts_below(tmp_path) and (lower / "deep").exists()
+
+
+@pytest.mark.parametrize("lacks", [(), ("SYS_RESOURCE",)])
+async def test_a_privileged_container_may_do_what_the_machine_lets_it(docker, tmp_path, lacks):
+    """Also where the machine keeps a capability back, and the engine's own mode for it starts nothing."""
+    if withheld() and not lacks:
+        pytest.skip(f"this machine withholds {', '.join(withheld())}")
+    docker._withheld = tuple(dict.fromkeys([*withheld(), *lacks]))
+    pod = await Pod(docker, DockerSubject(), tmp_path).make()
+    steps = ["test -e /dev/kmsg", "mkdir /tmp", "mount -t tmpfs none /tmp", "grep CapEff /proc/self/status"]
+    script = " && ".join(f"busybox {step}" for step in steps)
+    try:
+        container_id = await pod.run(security=SecurityContext(privileged=True))
+        result = await docker.exec_sync(container_id, ["busybox", "sh", "-c", script], 10)
+    finally:
+        await docker.remove_sandbox(pod.id)
+    assert result.exit_code == 0, result
+    effective = int(result.stdout.split()[1], 16)
+    assert effective >> 21 & 1 and not any(effective >> CAPABILITIES.index(name) & 1 for name in lacks)
+
+
+async def test_an_unmasked_proc(docker, tmp_path):
+    pod = await Pod(docker, DockerSubject(), tmp_path).make()
+    try:
+        masked, unmasked = (
+            await pod.run(name="a"),
+            await pod.run(name="b", security=SecurityContext(proc_mount="Unmasked")),
+        )
+        for container_id, expected in ((masked, b"0"), (unmasked, b"1")):
+            script = "busybox wc -c < /proc/timer_list | busybox grep -c -v '^0$'; true"
+            result = await docker.exec_sync(container_id, ["busybox", "sh", "-c", script], 10)
+            assert result.stdout.strip() == expected, result
+    finally:
+        await docker.remove_sandbox(pod.id)
