@@ -12,6 +12,7 @@ import logging
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ from cybernetes.core.store.interface import Store, StoreError
 from cybernetes.ext.tls import accept_any_certificate
 from cybernetes.services.apiserver import granting, namespaces
 from cybernetes.services.apiserver.admitting import Admitting
+from cybernetes.services.apiserver.aggregation import trust
+from cybernetes.services.apiserver.aggregation.apiservices import ApiServices, ClientCertificate
+from cybernetes.services.apiserver.aggregation.availability import Availability
+from cybernetes.services.apiserver.aggregation.client import Client as RemoteClient
+from cybernetes.services.apiserver.aggregation.proxying import forward
+from cybernetes.services.apiserver.aggregation.registration import CustomRegistration
 from cybernetes.services.apiserver.allocation.addresses import Addresses
 from cybernetes.services.apiserver.allocation.ports import NodePorts
 from cybernetes.services.apiserver.allocation.services import Allocator
@@ -134,6 +141,8 @@ class Config:
     kubelet_sockets: Path | None = None
     #: Where pods are: reached through such nodes.
     pod_cidrs: Sequence[str] = ()
+    #: By what we prove to extension API servers that we are the front proxy.
+    proxy_client: ClientCertificate | None = None
     #: Whose word about users is believed, from behind which certificate.
     front_proxy: FrontProxy | None = None
     #: True: ``metrics.k8s.io`` is served from what kubelets say. Where another server does that, leave it to it.
@@ -227,8 +236,14 @@ class ApiServer:
             ("request_kind",),
         )
         process_metrics(self.metrics)
+        self.api_services = ApiServices(self.storage, config.proxy_client)
         pages = Pages(
-            self.registry, self.health, issuer, lambda: (CONTENT_TYPE, self.metrics.text()), self._external_address
+            self.registry,
+            self.health,
+            issuer,
+            lambda: (CONTENT_TYPE, self.metrics.text()),
+            self._external_address,
+            self.api_services,
         )
         special = table.special(self.rbac, self.authentication, issuer, service_accounts, nodes)
         if self._usage is not None:
@@ -244,6 +259,11 @@ class ApiServer:
         self.definitions = Definitions(self.storage, self.registry)
         self._lifecycle = lifecycle.Lifecycle(self.backend, self.definitions, self._tasks.spawn)
         self._expiry = Expiry(self.storage, clock, self._tasks.spawn, config.event_ttl_s)
+        remote_client = RemoteClient(self.backend, self.api_services, nodes.lent)
+        self.availability = Availability(self.backend, self.api_services, remote_client, self._tasks.spawn)
+        self.definitions.on_change.append(CustomRegistration(self.backend, self._tasks.spawn).definition_changed)
+        self.chain.remotes = self.api_services
+        self.chain.forward = partial(forward, client=remote_client)
         self._is_started = False
 
     async def start(self) -> None:
@@ -260,6 +280,9 @@ class ApiServer:
         self.health.add("etcd", self._store_answers)
         self.health.add("informer-sync", _is_healthy, paths=("/readyz",))
         self.health.add("shutdown", self._is_not_stopping, paths=("/readyz",))
+        self.api_services.start()
+        self.availability.start()
+        await self._publish_trust()
         await self.allocator.repair(self.backend)
         self._expiry.start()
         self._trust()
@@ -296,6 +319,8 @@ class ApiServer:
         self.configured.stop()
         self._type_checking.stop()
         self._nodes.stop()
+        self.api_services.stop()
+        self.availability.stop()
         self._expiry.stop()
         await self._tasks.cancel()
         if self._usage is not None:
@@ -311,6 +336,15 @@ class ApiServer:
             self.authentication.peers.trust(authorities)
         if self.config.front_proxy is not None:
             self.authentication.peers.believe(self.config.front_proxy)
+
+    async def _publish_trust(self) -> None:
+        """Tell extension API servers whom to believe."""
+        client_ca = next((each.tls.client_ca for each in self._listeners if each.tls is not None), None)
+        front = self.config.front_proxy
+        names = list(front.allowed_names) if front is not None else []
+        client = client_ca.read_text() if client_ca is not None else ""
+        proxy = front.client_ca.read_text() if front is not None else ""
+        await trust.publish(self.backend, client, proxy, names)
 
     def _external_address(self) -> str:
         host = self.config.advertise_address or (self._listeners[0].host if self._listeners else "localhost")

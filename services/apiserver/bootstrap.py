@@ -26,6 +26,8 @@ from cybernetes.core.objects import (
 )
 from cybernetes.core.store.interface import Put
 from cybernetes.services.apiserver import objectmeta
+from cybernetes.services.apiserver.aggregation import registration
+from cybernetes.services.apiserver.aggregation.apiservices import API_SERVICES
 from cybernetes.services.apiserver.fieldmanagers import FieldManagers
 from cybernetes.services.apiserver.storage import Storage
 
@@ -44,7 +46,7 @@ async def bootstrap(
     """Write what is missing. Another server that does the same at the same time is no harm: what exists stays."""
     operations: list[Put] = []
     fields = FieldManagers(registry, clock)
-    for gvr, obj in _wanted(service_cidrs):
+    for gvr, obj in _wanted(registry, service_cidrs):
         resource = registry.get(gvr)
         if resource is None:
             continue
@@ -67,7 +69,7 @@ async def bootstrap(
         await storage.catch_up()
 
 
-def _wanted(service_cidrs: Sequence[str]) -> Iterable[tuple[Gvr, Object]]:
+def _wanted(registry: Registry, service_cidrs: Sequence[str]) -> Iterable[tuple[Gvr, Object]]:
     for name in SYSTEM_NAMESPACES:
         labels = {"kubernetes.io/metadata.name": name}
         yield NAMESPACES, {"metadata": {"name": name, "labels": labels}, "spec": {"finalizers": ["kubernetes"]}}
@@ -77,6 +79,8 @@ def _wanted(service_cidrs: Sequence[str]) -> Iterable[tuple[Gvr, Object]]:
     if service_cidrs:
         yield SERVICE_CIDRS, {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": list(service_cidrs)}}
     yield from _flow_control()
+    for api_service in registration.built_in(registry):
+        yield API_SERVICES, api_service
 
 
 _PRIORITIES = (

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import lru_cache
 
 import orjson
@@ -25,6 +25,7 @@ from cybernetes.core.errors import ApiError, internal, no_such_path, request_too
 from cybernetes.core.labels import FieldSelector, SelectorError
 from cybernetes.core.objects import NAMESPACES, Gvr
 from cybernetes.services.apiserver import negotiation, socketanswer, warning
+from cybernetes.services.apiserver.aggregation.apiservices import ApiServices, Remote
 from cybernetes.services.apiserver.authentication import Authentication, impersonated
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Answer, Call, Document, Item, Items, Query, Stream, Watching
@@ -49,6 +50,7 @@ _READS = frozenset({"get", "list", "watch"})
 
 #: Told of every call that ended: its code and how many seconds it took.
 Observer = Callable[[Call, int, float], None]
+Forward = Callable[[Exchange, User, Remote], Awaitable[None]]
 
 
 class Chain:
@@ -70,6 +72,9 @@ class Chain:
         self.in_flight = in_flight
         self.bookmarks = watching.Bookmarks()
         self._observe = observe
+        #: Group versions that other servers answer for, and the way to them.
+        self.remotes: ApiServices | None = None
+        self.forward: Forward | None = None
 
     async def execute(self, call: Call) -> Answer:
         """Authorize a call and answer it. Raises ApiError; what else goes wrong is logged and raised as a 500."""
@@ -146,6 +151,11 @@ class Chain:
         user = self.authentication.of(exchange.connection, request)
         if request.impersonates:
             user = impersonated(user, request, self.backend.authorize)
+        remote = self.remotes.find(path) if self.remotes is not None else None
+        if remote is not None and self.forward is not None:
+            self._authorize_remote(user, info)
+            await self.forward(exchange, user, remote)
+            return
         if not info.is_resource:
             self._authorize_path(user, info)
             await self.pages.serve(exchange, path, query, user)
@@ -204,6 +214,18 @@ class Chain:
 
     def _authorize_path(self, user: User, info: RequestInfo) -> None:
         attributes = Attributes(info.verb, path=info.path)
+        decision = self.backend.authorize(user, attributes)
+        if not decision.allowed:
+            raise refusal(user, attributes, decision.reason)
+
+    def _authorize_remote(self, user: User, info: RequestInfo) -> None:
+        """As any request: what the other server allows comes on top."""
+        if not info.is_resource:
+            self._authorize_path(user, info)
+            return
+        attributes = Attributes(
+            info.verb, info.group, info.version, info.resource, info.subresource, info.namespace, info.name
+        )
         decision = self.backend.authorize(user, attributes)
         if not decision.allowed:
             raise refusal(user, attributes, decision.reason)

@@ -17,6 +17,8 @@ from cybernetes.core.api.registry import Registry
 from cybernetes.core.auth import tokens
 from cybernetes.core.auth.user import User
 from cybernetes.services.apiserver import binary, negotiation
+from cybernetes.services.apiserver.aggregation import merging
+from cybernetes.services.apiserver.aggregation.apiservices import ApiServices
 from cybernetes.services.apiserver.exchange import Exchange
 from cybernetes.services.apiserver.health import Health
 from cybernetes.services.apiserver.negotiation import Form
@@ -60,13 +62,15 @@ class Pages:
         issuer: tokens.Issuer | None,
         metrics: Callable[[], tuple[str, bytes]],
         external_address: Callable[[], str],
+        services: ApiServices | None = None,
     ) -> None:
         self._registry = registry
         self._health = health
         self._issuer = issuer
         self._metrics = metrics
         self._external_address = external_address
-        self._generation = -1
+        self._services = services
+        self._generation = (-1, 0)
         self._kept: dict[tuple[str, str], tuple[bytes, bytes]] = {}
 
     async def serve(self, exchange: Exchange, path: str, query: Mapping[str, list[str]], user: User) -> None:
@@ -115,13 +119,16 @@ class Pages:
 
     def _document(self, path: str, form: Form, exchange: Exchange) -> tuple[bytes, bytes] | None:
         """The bytes of a document and their hash; None when there is none at ``path``."""
-        if self._generation != self._registry.generation:
+        generation = (self._registry.generation, self._services.generation if self._services is not None else 0)
+        if self._generation != generation:
             self._kept.clear()
-            self._generation = self._registry.generation
+            self._generation = generation
         key = (path, form.content_type)
         kept = self._kept.get(key)
         if kept is None:
             document = self._make(path, form, exchange)
+            if self._services is not None and any(self._services.remotes()):
+                document = _merged(document, path, form, self._services)
             if document is None:
                 return None
             body = _encoded(document, form)
@@ -180,6 +187,22 @@ class Pages:
         for endpoint, checks in self._health.checks.items():
             paths += [f"{endpoint}/{name}" for name in checks]
         return sorted(paths)
+
+
+def _merged(document: Any, path: str, form: Form, services: ApiServices) -> Any:
+    """A document with what other servers serve in it."""
+    if path == "/apis":
+        return merging.aggregated(document, services) if form.kind else merging.group_list(document, services)
+    if path.startswith("/apis/") and path.count("/") == 2:
+        return merging.group(document, path.removeprefix("/apis/"), services)
+    if path == "/openapi/v3":
+        return merging.openapi_index(document, services)
+    if path == "/openapi/v2" and isinstance(document, dict):
+        return merging.openapi_v2(document, services)
+    if document is None and path.startswith("/openapi/v3/"):
+        remote = services.find(path.removeprefix("/openapi/v3"))
+        return remote.openapi or None if remote is not None else None
+    return document
 
 
 def _encoded(document: Any, form: Form) -> bytes:

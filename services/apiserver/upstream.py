@@ -13,7 +13,7 @@ import asyncio
 import os
 import ssl
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,31 +111,32 @@ class Upstream(asyncio.Protocol):
         *,
         through: Path | None = None,
         lent: LentSockets | None = None,
+        server_name: str = "",
     ) -> Upstream:
         """Connect to ``host``:``port``, or to it by the Unix socket ``through``, or with a socket that a node lends.
 
-        Raises UpstreamError.
+        ``server_name`` is the name in its certificate where that is not the host. Raises UpstreamError.
         """
         loop = asyncio.get_running_loop()
-        server_name = host if tls is not None else None
+        shown = (server_name or host) if tls is not None else None
         try:
             async with asyncio.timeout(timeout_s):
                 if through is not None:
                     _, upstream = await loop.create_unix_connection(
-                        lambda: cls(loop), str(through), ssl=tls, server_hostname=server_name
+                        lambda: cls(loop), str(through), ssl=tls, server_hostname=shown
                     )
                 elif lent is not None and (borrowed := lent.socket_to(host)) is not None:
                     try:
                         await loop.sock_connect(borrowed, (host, port))
                         _, upstream = await loop.create_connection(
-                            lambda: cls(loop), sock=borrowed, ssl=tls, server_hostname=server_name
+                            lambda: cls(loop), sock=borrowed, ssl=tls, server_hostname=shown
                         )
                     except BaseException:
                         borrowed.close()
                         raise
                 else:
                     _, upstream = await loop.create_connection(
-                        lambda: cls(loop), host, port, ssl=tls, server_hostname=server_name
+                        lambda: cls(loop), host, port, ssl=tls, server_hostname=shown
                     )
         except TimeoutError:
             raise UpstreamError(f"dial tcp {_address(host, port)}: i/o timeout") from None
@@ -205,10 +206,13 @@ class Upstream(asyncio.Protocol):
 
     # What the handler calls.
 
-    def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> None:
+    def send(
+        self, method: str, target: str, headers: Mapping[str, str] | Sequence[tuple[str, str]], body: bytes = b""
+    ) -> None:
         """The whole request. ``headers`` must be free of line ends, as parsed ones are."""
         lines = [f"{method} {target} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        pairs = headers.items() if isinstance(headers, Mapping) else headers
+        lines += [f"{name}: {value}" for name, value in pairs]
         self.transport.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
 
     async def read_head(self) -> Head:

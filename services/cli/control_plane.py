@@ -24,7 +24,9 @@ from cybernetes.core.kubelet.behaviour import Rule, StagesError, read_stages
 from cybernetes.core.objects import NODES, Gvr, Object, is_condition_true
 from cybernetes.core.store.interface import Store, StoreError
 from cybernetes.core.store.open import open_store
+from cybernetes.services.apiserver.aggregation.apiservices import ClientCertificate
 from cybernetes.services.apiserver.apiserver import ApiServer, Config, Listener, Tls
+from cybernetes.services.apiserver.peers import FrontProxy
 from cybernetes.services.cli import roles, storageclass
 from cybernetes.services.cli.addresses import host_addresses, node_addresses, node_names
 from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
@@ -117,6 +119,8 @@ class ControlPlane:
                 is_published=not self.is_worker,
                 service_account_keys=[Key(pki.service_account_key())],
                 kubelet_tls=self._kubelet_context(pki),
+                proxy_client=ClientCertificate(pki.path("front-proxy-client.crt"), pki.path("front-proxy-client.key")),
+                front_proxy=FrontProxy(pki.path("front-proxy-ca.crt"), ["front-proxy-client"]),
                 kubelet_sockets=self.data.path / "nodes" if options.rootless else None,
                 pod_cidrs=options.pod_cidr.split(","),
                 serves_usage="kubelet" not in options.without,
@@ -151,6 +155,7 @@ class ControlPlane:
         pki = self.pki
         pki.serving([self.options.bind_address, *addresses])
         pki.kubelet_client()
+        pki.front_proxy_client()
         pki.service_account_key()
         pki.write_admin_kubeconfig(self.url)
         for name in node_names(self.options) if not self.options.is_simulated else ():
