@@ -11,7 +11,6 @@ from cybernetes.services.testing.errors import (
     ClusterError,
     Misuse,
     NotSettled,
-    WallClockWarning,
 )
 from cybernetes.services.testing.faults import Crashed, Fault, Faults
 from cybernetes.services.testing.virtualtime import VirtualTime
@@ -27,5 +26,4 @@ __all__ = [
     "Misuse",
     "NotSettled",
     "VirtualTime",
-    "WallClockWarning",
 ]

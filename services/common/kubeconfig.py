@@ -101,11 +101,13 @@ def write(
         user_entry["token"] = token
     context_name = f"{user}@{cluster}"
     context = {"cluster": cluster, "user": user, **({"namespace": namespace} if namespace else {})}
-    authority = base64.b64encode(certificate_authority).decode()
+    cluster_entry = {"server": server}
+    if certificate_authority:
+        cluster_entry["certificate-authority-data"] = base64.b64encode(certificate_authority).decode()
     document = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": cluster, "cluster": {"certificate-authority-data": authority, "server": server}}],
+        "clusters": [{"name": cluster, "cluster": cluster_entry}],
         "users": [{"name": user, "user": user_entry}],
         "contexts": [{"name": context_name, "context": context}],
         "current-context": context_name,

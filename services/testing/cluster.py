@@ -35,7 +35,7 @@ from cybernetes.services.testing.memorytransport import Network
 from cybernetes.services.testing.parts import ADMIN, COMPONENTS, Options, Parts
 from cybernetes.services.testing.settling import Activity, busy, describe
 from cybernetes.services.testing.virtualtime import VirtualTime
-from cybernetes.services.testing.wallclock import WallClockGuard
+from cybernetes.services.testing.wallclock import WallClock
 from cybernetes.services.testing.watchman import Watchman
 
 ComponentName = Literal["apiserver", "controllers", "scheduler", "nodes"]
@@ -131,7 +131,7 @@ class Cluster:
         self._host = ""
         self._network: Network | None = None
         self._watchman: Watchman | None = None
-        self._guard: WallClockGuard | None = None
+        self._wall_clock: WallClock | None = None
 
     @property
     def node_names(self) -> tuple[str, ...]:
@@ -152,8 +152,8 @@ class Cluster:
         try:
             self._watchman = Watchman(asyncio.get_running_loop(), self.time)
             if self.time is not None:
-                self._guard = WallClockGuard()
-                self._guard.start()
+                self._wall_clock = WallClock(self.time)
+                self._wall_clock.start()
             self._store = self._image.store() if self._image is not None else MemoryStore()
             self._parts = self._new_parts()
             await self._start()
@@ -169,8 +169,8 @@ class Cluster:
             self._endpoint.forget()
         if self._watchman is not None:
             self._watchman.stop()
-        if self._guard is not None:
-            self._guard.stop()
+        if self._wall_clock is not None:
+            self._wall_clock.stop()
         if self._network is not None:
             self._network.withdraw(self._host)
             self._network = None

@@ -28,7 +28,3 @@ class NotSettled(ClusterError):
 
 class BlockingCallWarning(RuntimeWarning):
     """Something held the event loop, and with it the whole cluster, for long."""
-
-
-class WallClockWarning(RuntimeWarning):
-    """Code under virtual time read the clock of the wall, which ``advance`` does not move."""

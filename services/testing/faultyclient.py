@@ -154,8 +154,13 @@ class Spoiler:
         self._resource = resource
         self._held: list[Any] = []
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to spoil at present."""
+        return not self._held and not self._faults.has(EVENT_KINDS)
+
     def spoil(self, events: Sequence[Any]) -> list[Any]:
-        if not self._held and not self._faults.has(EVENT_KINDS):
+        if self.is_idle:
             return list(events)
         seen: list[Any] = []
         for event in events:
@@ -204,9 +209,6 @@ class HttpFaults:
 
     async def serve(self, exchange: Exchange) -> None:
         faults, request = self._faults, exchange.request
-        if not faults.faults:
-            await self._handler(exchange)
-            return
         path, raw_query = split_target(request.target)
         info = parse_info(request.method, path, parse_query(raw_query))
         component = request.headers.get("user-agent", "").partition("/")[0].lower() or "http"
@@ -227,7 +229,7 @@ class HttpFaults:
         if "crash" in struck or "lost-response" in struck:
             exchange.finish_work = True
             exchange.__class__ = _Unanswered
-        elif info.verb == "watch" and faults.has(EVENT_KINDS):
+        elif info.verb == "watch":  # faults may come while it lasts
             exchange.__class__ = _spoiled(Spoiler(faults, component, info.resource))
         elif info.verb in ("get", "list") and faults.has(("stale",)):
             exchange.__class__ = _remembered(self._past, request.target, is_stale="stale" in struck)
@@ -241,6 +243,9 @@ def _spoiled(spoiler: Spoiler) -> type[Exchange]:
         __slots__ = ()
 
         def write_framed(self, data: bytes) -> None:
+            if spoiler.is_idle:
+                super().write_framed(data)
+                return
             lines = [line for line in _chunks(data) if line]
             for line in spoiler.spoil(lines):
                 self.write(line)

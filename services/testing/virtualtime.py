@@ -24,6 +24,9 @@ import asyncio
 import datetime
 import heapq
 import math
+import queue
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -32,6 +35,7 @@ from cybernetes.services.testing.errors import Misuse
 
 #: When virtual time begins, unless told otherwise: a Thursday, midnight, UTC.
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+_RESOLUTION_S = 1e-6
 
 
 class VirtualTime:
@@ -48,6 +52,7 @@ class VirtualTime:
         self._selector: Any = None
         self._patched: list[str] = []
         self._set_aside: list[Any] = []
+        self._resolution_s = 0.0
         self._idle: list[asyncio.Future[None]] = []
         self._steps: deque[tuple[float, asyncio.Future[None]]] = deque()
         self._outside: list[tuple[float, asyncio.Future[None]]] = []
@@ -104,6 +109,8 @@ class VirtualTime:
         self._set_aside, loop._scheduled[:] = list(loop._scheduled), []
         self._selector, loop._selector = loop._selector, _Selector(loop._selector, self)
         self._patch("time", self.monotonic)
+        # The loop runs what is due within this; it must be more than what floats leave of a century.
+        self._resolution_s, loop._clock_resolution = loop._clock_resolution, _RESOLUTION_S
         self._patch("run_in_executor", self._run_in_executor)
         loop._cybernetes_time = self
 
@@ -118,6 +125,7 @@ class VirtualTime:
             delattr(loop, name)
         self._patched.clear()
         del loop._cybernetes_time
+        loop._clock_resolution = self._resolution_s
         # What is still set on virtual time keeps its distance from now.
         shift_s = loop.time() - self._elapsed_s
         for handle in loop._scheduled:
@@ -190,7 +198,7 @@ class VirtualTime:
         events: list[Any] = self._selector.select(0)
         if events or (timeout is not None and timeout <= 0):
             return events
-        if self._jobs:
+        if self._jobs or _anyio_works():
             return self._wait(None)
         if self._idle:
             idle, self._idle = self._idle, []
@@ -234,6 +242,19 @@ class _Selector:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
+
+
+def _anyio_works() -> bool:
+    """Whether a thread of anyio's own pool works for a loop: it does not pass through ``run_in_executor``."""
+    if "anyio._backends._asyncio" not in sys.modules:
+        return False
+    return any(
+        thread.name == "AnyIO worker thread" and getattr(thread, "queue", _NO_QUEUE).unfinished_tasks
+        for thread in threading.enumerate()
+    )
+
+
+_NO_QUEUE: Any = queue.Queue()
 
 
 def _tell(futures: Iterable[asyncio.Future[None]]) -> None:

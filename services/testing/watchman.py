@@ -16,7 +16,7 @@ from typing import Any
 
 from cybernetes.services.testing.errors import BlockingCallWarning
 from cybernetes.services.testing.virtualtime import VirtualTime
-from cybernetes.services.testing.wallclock import is_foreign
+from cybernetes.services.testing.wallclock import is_library, is_ours
 
 PATIENCE_S = 1.0
 
@@ -70,7 +70,7 @@ class Watchman:
 
 
 def _culprit(frame: FrameType | None) -> FrameType | None:
-    """The innermost frame of somebody's own code; None when there is none: then it is the machine that is slow."""
-    while frame is not None and not is_foreign(frame.f_code.co_filename):
+    """The innermost frame that is not a library's; None when it is ours: then it is the machine that is slow."""
+    while frame is not None and is_library(frame.f_code.co_filename):
         frame = frame.f_back
-    return frame
+    return None if frame is None or is_ours(frame.f_code.co_filename) else frame

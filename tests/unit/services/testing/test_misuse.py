@@ -1,13 +1,17 @@
 """Misuse is told by a message that names the cause."""
 
 import asyncio
+import datetime as datetime_module
+import threading
 import time
-import warnings
+from datetime import UTC, datetime
 
 import pytest
 
 from cybernetes.core.objects import PODS
-from cybernetes.testing import BlockingCallWarning, Cluster, Misuse, VirtualTime, WallClockWarning
+from cybernetes.testing import BlockingCallWarning, Cluster, Misuse, VirtualTime
+
+REAL = [datetime]  # in a list, where nobody replaces it
 
 
 async def test_a_blocking_call_is_named():
@@ -25,18 +29,29 @@ async def test_a_blocking_call_is_named():
             await asyncio.sleep(1)
 
 
-async def test_reading_the_clock_of_the_wall_is_named_once_a_line():
-    def operator():
-        return time.time()
+async def test_code_that_asks_the_wall_is_told_the_clusters_time():
+    real = time.time()
 
-    async with Cluster(nodes=0):
-        with pytest.warns(WallClockWarning, match=r"test_misuse.py:\d+: .*operator reads time.time\(\)") as caught:
-            for _ in range(3):
-                operator()
-        assert len(caught) == 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        operator()
+    def times():
+        return time.time(), datetime.now(UTC).timestamp(), datetime_module.datetime.now(UTC).timestamp()
+
+    async with Cluster(nodes=0) as cluster:
+        await cluster.advance(days=400)
+        wanted = cluster.clock.now()
+        assert times() == (wanted,) * 3
+        assert await asyncio.to_thread(times) == (wanted,) * 3
+        assert isinstance(datetime.now(UTC), datetime) and type(datetime.now(UTC)) is REAL[0]
+        assert (
+            isinstance(REAL[0](2026, 1, 1, tzinfo=UTC), datetime) and type(datetime(2026, 1, 1, tzinfo=UTC)) is REAL[0]
+        )
+        assert datetime.fromisoformat("2026-01-01T00:00:00+00:00").timestamp() == 1767225600
+        told = []
+        thread = threading.Thread(target=lambda: told.append(time.time()))
+        thread.start()
+        thread.join()
+        assert real <= told[0] < real + 3600
+    assert datetime is REAL[0]
+    assert real <= times()[0] < real + 3600
 
 
 async def test_two_clusters_in_one_loop():
