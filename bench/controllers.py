@@ -2,12 +2,13 @@
 
     deployments   1,000 Deployments of 10 created until all pods run, scaled by half, deleted until nothing is left;
                   with the scheduler and simulated nodes
+    large         one Deployment of 5,000 created, rolled out anew, deleted; the same neighbours
     namespace     a namespace of 10,000 objects (ConfigMaps, Secrets and Services) deleted
     endpoints     1,000 Services that select the same 50 pods, of which one flaps: becomes unready and ready again
     informers     the memory of 15,500 pods in the informers of the controllers
     year          a year of a CronJob that runs four times a day, on virtual time
 
-Each prints seconds, CPU seconds, resident memory and what was written.
+Each prints seconds, CPU seconds, resident memory, what was written, and how often keys were reconciled for it.
 """
 
 from __future__ import annotations
@@ -72,17 +73,22 @@ class Cluster:
     def writes(self) -> dict[str, int]:
         return {runner.controller.name: runner.writes for runner in self.manager.runners if runner.writes}
 
+    def reconciles(self) -> int:
+        return sum(runner.reconciles for runner in self.manager.runners)
+
     @contextlib.contextmanager
     def stage(self, name: str, count: int = 0) -> Iterator[None]:
-        began, cpu, before = time.perf_counter(), time.process_time(), self.writes()
+        began, cpu, before, looks = time.perf_counter(), time.process_time(), self.writes(), self.reconciles()
         yield
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+        looks = self.reconciles() - looks
         after = self.writes()
         written = {key: number - before.get(key, 0) for key, number in after.items() if number != before.get(key, 0)}
         rate = f"{count / seconds:8.0f}/s" if count else " " * 10
         text = ", ".join(f"{key.removesuffix('-controller')} {number}" for key, number in written.items())
+        done = f"{text or 'no writes'}; {looks} reconciles"
         print(
-            f"{name:28} {seconds:8.2f} s {cpu:8.2f} s CPU {rate} {resident_mib():6.0f} MiB   {text or 'no writes'}",
+            f"{name:28} {seconds:8.2f} s {cpu:8.2f} s CPU {rate} {resident_mib():6.0f} MiB   {done}",
             flush=True,
         )
 
@@ -145,36 +151,80 @@ def deployment(name: str, replicas: int) -> Object:
     }
 
 
-async def deployments(given: argparse.Namespace) -> None:
-    from cybernetes.services.kubelet.simulated.nodes import SimulatedNodes
-    from cybernetes.services.scheduler.scheduler import SchedulerService
+class Fleet:
+    """A cluster with the scheduler and simulated nodes: ``async with Fleet(110) as cluster``."""
 
-    cluster, number = Cluster(), given.deployments
-    await cluster.start("*")
-    scheduler = SchedulerService(cluster.api, cluster.clock, cluster.random, informers=cluster.informers)
-    nodes = SimulatedNodes(
-        cluster.api, cluster.clock, cluster.random, informers=cluster.informers, count=110, pod_cidr="10.0.0.0/8"
-    )
-    await nodes.start()
-    await scheduler.start()
+    def __init__(self, nodes: int) -> None:
+        self.cluster = Cluster()
+        self.nodes = nodes
+
+    async def __aenter__(self) -> Cluster:
+        from cybernetes.services.kubelet.simulated.nodes import SimulatedNodes
+        from cybernetes.services.scheduler.scheduler import SchedulerService
+
+        cluster = self.cluster
+        await cluster.start("*")
+        given = (cluster.api, cluster.clock, cluster.random)
+        self.parts = (
+            SimulatedNodes(*given, informers=cluster.informers, count=self.nodes, pod_cidr="10.0.0.0/8"),
+            SchedulerService(*given, informers=cluster.informers),
+        )
+        for part in self.parts:
+            await part.start()
+        cluster.informers.start()
+        return cluster
+
+    async def __aexit__(self, *error: object) -> None:
+        for part in self.parts:
+            await part.stop()
+        await self.cluster.stop()
+
+
+async def deployments(given: argparse.Namespace) -> None:
+    number = given.deployments
     names = [f"d-{n}" for n in range(number)]
     pods = number * 10
-    with cluster.stage(f"{number} deployments of 10", number):
-        await in_flight(cluster.api.create(DEPLOYMENTS, deployment(name, 10)) for name in names)
-        await cluster.until_running(pods)
-        await cluster.settled()
-    with cluster.stage("scaled by half", number):
-        await in_flight(cluster.api.patch(DEPLOYMENTS, name, {"spec": {"replicas": 5}}, "default") for name in names)
-        await cluster.until(PODS, pods // 2)
-        await cluster.settled()
-    with cluster.stage("deleted", number):
-        await in_flight(cluster.api.delete(DEPLOYMENTS, name, "default", propagation="Background") for name in names)
-        await cluster.until(REPLICA_SETS, 0)
-        await cluster.until(PODS, 0)
-        await cluster.settled()
-    await nodes.stop()
-    await scheduler.stop()
-    await cluster.stop()
+    async with Fleet(110) as cluster:
+        with cluster.stage(f"{number} deployments of 10", number):
+            await in_flight(cluster.api.create(DEPLOYMENTS, deployment(name, 10)) for name in names)
+            await cluster.until_running(pods)
+            await cluster.settled()
+        with cluster.stage("scaled by half", number):
+            half = {"spec": {"replicas": 5}}
+            await in_flight(cluster.api.patch(DEPLOYMENTS, name, half, "default") for name in names)
+            await cluster.until(PODS, pods // 2)
+            await cluster.settled()
+        with cluster.stage("deleted", number):
+            await in_flight(
+                cluster.api.delete(DEPLOYMENTS, name, "default", propagation="Background") for name in names
+            )
+            await cluster.until(REPLICA_SETS, 0)
+            await cluster.until(PODS, 0)
+            await cluster.settled()
+
+
+async def large(given: argparse.Namespace) -> None:
+    number = given.replicas
+    async with Fleet(110) as cluster:
+        with cluster.stage(f"a deployment of {number}", number):
+            await cluster.api.create(DEPLOYMENTS, deployment("d", number))
+            await cluster.until_running(number)
+            await cluster.settled()
+        with cluster.stage("rolled out anew", number):
+            container = {"name": "c", "image": "y"}
+            patch = {"spec": {"template": {"spec": {"containers": [container]}}}}
+            await cluster.api.patch(DEPLOYMENTS, "d", patch, "default")
+            while True:
+                status = (await cluster.api.get(DEPLOYMENTS, "d", "default"))["status"]
+                if status.get("updatedReplicas") == status.get("availableReplicas") == status.get("replicas") == number:
+                    break
+                await asyncio.sleep(0.05)
+            await cluster.until(PODS, number)
+            await cluster.settled()
+        with cluster.stage("deleted", number):
+            await cluster.api.delete(DEPLOYMENTS, "d", "default", propagation="Background")
+            await cluster.until(PODS, 0)
+            await cluster.settled()
 
 
 async def namespace(given: argparse.Namespace) -> None:
@@ -303,11 +353,12 @@ async def year(given: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    stages = {"deployments": deployments, "namespace": namespace, "endpoints": endpoints, "informers": informers}
-    stages["year"] = year
+    stages = {"deployments": deployments, "large": large, "namespace": namespace, "endpoints": endpoints}
+    stages |= {"informers": informers, "year": year}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=list(stages))
     parser.add_argument("--deployments", type=int, default=1000)
+    parser.add_argument("--replicas", type=int, default=5000)
     parser.add_argument("--objects", type=int, default=10_000)
     parser.add_argument("--services", type=int, default=1000)
     parser.add_argument("--pods", type=int, default=15_500)
