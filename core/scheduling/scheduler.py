@@ -110,15 +110,30 @@ class Scheduler:
         """Count a pod that has a node, or take over its changes; one without a node or that has ended is forgotten."""
         uid = self._uid(pod)
         node_name = pod["spec"].get("nodeName")
-        known = self.table.remove_pod(uid)
         if not node_name or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            self.table.remove_pod(uid)
             return None
-        record = self.record(pod, self.shape(pod), uid)
+        # Where it is is not part of what it has in common with others: they would have nothing in common then.
+        record = self.record(pod, self.shape(_without_node(pod)), uid)
+        self.table.nominations.discard(uid)
+        known = self.table.pods.get(uid)
+        if known is not None and known.node_name == node_name and _counts_alike(known, record):
+            self._take_over(known, record)
+            return known
+        self.table.remove_pod(uid)
         if known is not None and not record.started:
             record.started = known.started
-        self.table.nominations.discard(uid)
         self.table.add_pod(record, node_name)
         return record
+
+    def _take_over(self, known: PodRecord, seen: PodRecord) -> None:
+        """What an informer shows of a pod that counts already: most often that it is bound, or has started."""
+        known.is_assumed = False
+        known.owner_uid = seen.owner_uid
+        if seen.started and seen.started != known.started:
+            known.started = seen.started
+            if known.row >= 0:
+                self.table.columns.touch(known.row)  # what is known of victims may have changed
 
     def remove_pod(self, pod: Object) -> bool:
         """The pod is gone, or its placement is taken back. False when it did not count."""
@@ -267,6 +282,23 @@ class Scheduler:
             return f"{metadata.get('namespace') or 'default'}/{metadata['name']}"
         self._unnamed += 1
         return f"unnamed pod {self._unnamed}"
+
+
+def _without_node(pod: Object) -> Object:
+    """The pod as it was before it got a node."""
+    return {**pod, "spec": {name: value for name, value in pod["spec"].items() if name != "nodeName"}}
+
+
+def _counts_alike(known: PodRecord, seen: PodRecord) -> bool:
+    """Whether nobody who counts pods could tell the difference."""
+    return (
+        known.shape is seen.shape
+        and known.usage is seen.usage
+        and known.is_terminating == seen.is_terminating
+        and known.is_preempted == seen.is_preempted
+        and known.labels == seen.labels
+        and known.name == seen.name
+    )
 
 
 def _is_preempted(status: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from cybernetes.core.clock import Random
 from cybernetes.core.scheduling import nodetable
 from cybernetes.core.scheduling.scheduler import Scheduler
 
-ACTIONS = [*["schedule"] * 5, "nominate", "node", "remove node", "remove pod", "terminate"]
+ACTIONS = [*["schedule"] * 5, "nominate", "node", "remove node", "remove pod", "terminate", "confirm"]
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
@@ -60,6 +60,13 @@ def follow_events(data: st.DataObject) -> None:
             pod = data.draw(st.sampled_from(placed))
             pod["metadata"] = {**pod["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
             scheduler.put_pod(pod)
+        elif placed and action == "confirm":
+            pod = {**data.draw(st.sampled_from(placed)), "status": {"startTime": "2026-01-01T00:00:00Z"}}
+            record = scheduler.put_pod(pod)
+            assert record is not None
+            assert record.started
+            assert not record.is_assumed
+            assert scheduler.table.pods[record.uid] is record
         check_counts(scheduler)
 
 
