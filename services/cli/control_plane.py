@@ -320,8 +320,7 @@ def starter(data: DataDirectory, options: ClusterOptions) -> Callable[[Process],
     async def start(process: Process) -> None:
         plane = ControlPlane(process, data, options)
         await plane.start_api_server()
-        if not options.is_simulated:
-            await roles.ensure(plane.client("system:apiserver", MASTERS))
+        await roles.ensure(plane.client("system:apiserver", MASTERS))
         await storageclass.ensure(plane.client("system:apiserver", MASTERS))
         informers = plane.informers()
         if "controller-manager" not in options.without:

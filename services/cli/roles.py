@@ -1,7 +1,7 @@
-"""What the cluster's DNS may do, and who enforces NetworkPolicies: the roles that upstream's default policy lacks.
+"""What the cluster's DNS may do, who enforces NetworkPolicies, who may see what is used: what upstream's policy lacks.
 
-Upstream's DNS and network plugins are add-ons that bring their own roles; ours are parts, so the control plane brings
-them.
+Upstream's DNS, network plugins and metrics server are add-ons that bring their own roles; ours are parts, so the
+control plane brings them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from cybernetes.core.objects import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_B
 DNS_USER = "system:cybernetes:dns"
 #: The user of the client certificate by which a node learns about policies and the pods that they are about.
 POLICY_USER = "system:cybernetes:network-policies"
+#: Is a part of the roles view, edit and admin; the name is the one that metrics-server gives it.
+USAGE_ROLE = "system:aggregated-metrics-reader"
 NAMESPACE = "kube-system"
 
 _READS = ["get", "list", "watch"]
@@ -57,7 +59,21 @@ def _objects() -> list[tuple[Gvr, Object]]:
         {"apiGroups": [""], "resources": ["namespaces", "pods"], "verbs": _READS},
         {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": _READS},
     ]
-    return [*_role(DNS_USER, reads), *_role(DNS_USER, writes, NAMESPACE), *_role(POLICY_USER, policies)]
+    usage: Object = {
+        "apiVersion": CLUSTER_ROLES.api_version,
+        "kind": "ClusterRole",
+        "metadata": {
+            "name": USAGE_ROLE,
+            "labels": {f"{CLUSTER_ROLES.group}/aggregate-to-{role}": "true" for role in ("admin", "edit", "view")},
+        },
+        "rules": [{"apiGroups": ["metrics.k8s.io"], "resources": ["nodes", "pods"], "verbs": _READS}],
+    }
+    return [
+        (CLUSTER_ROLES, usage),
+        *_role(DNS_USER, reads),
+        *_role(DNS_USER, writes, NAMESPACE),
+        *_role(POLICY_USER, policies),
+    ]
 
 
 async def ensure(client: Client) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from cybernetes.core.clock import Clock, format_time
+from cybernetes.core.clock import Clock, format_micro_time, format_time
 from cybernetes.core.kubelet.logs import LogOptions
 from cybernetes.core.kubelet.observed import ContainerState, ContainerStatus
 from cybernetes.core.objects import Object, name_of, namespace_of, uid_of
@@ -125,7 +125,8 @@ class KubeletBackend:
 
     async def summary(self) -> dict[str, Any]:
         stats = {entry.container_id: entry for entry in await self._runtime.stats()}
-        now = format_time(self._clock.now())
+        taken = self._clock.now()
+        now = format_time(taken)
         pods = []
         for record in self._pods.records():
             containers = []
@@ -138,7 +139,7 @@ class KubeletBackend:
         available = memory_available()
         node = {
             "nodeName": self._node.name,
-            "cpu": {"time": now, "usageCoreNanoSeconds": cpu_used_ns()},
+            "cpu": {"time": format_micro_time(taken), "usageCoreNanoSeconds": cpu_used_ns()},
             "memory": {"time": now, "availableBytes": available, "workingSetBytes": memory_total() - available},
         }
         return {"node": node, "pods": pods}

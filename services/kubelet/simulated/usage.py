@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cybernetes.core.clock import format_time, parse_time
+from cybernetes.core.clock import format_micro_time, format_time, parse_time
 from cybernetes.core.kubelet.behaviour import PREFIX
 from cybernetes.core.kubelet.node import Machine
 from cybernetes.core.objects import Object, annotations_of, name_of, namespace_of, uid_of
@@ -37,7 +37,10 @@ class SimulatedUsage:
         entries = [self._pod(pod, now, time, before) for pod in pods]
         node = {
             "nodeName": "simulated",
-            "cpu": {"time": time, "usageCoreNanoSeconds": sum(each["cpu"]["usageCoreNanoSeconds"] for each in entries)},
+            "cpu": {
+                "time": format_micro_time(now),
+                "usageCoreNanoSeconds": sum(each["cpu"]["usageCoreNanoSeconds"] for each in entries),
+            },
             "memory": {
                 "time": time,
                 "workingSetBytes": _NODE_MEMORY,
