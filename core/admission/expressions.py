@@ -228,7 +228,7 @@ def compile_condition(source: str, *, has_params: bool = False) -> tuple[Program
     try:
         program = environment(has_params=has_params).compile(source)
     except CompileError as error:
-        return None, f"compilation failed: {error}"
+        return None, f"{error.stage}: {error}"
     if program.type != types.BOOL:
         return None, f"must evaluate to bool but got {program.type.declared_name}"
     return program, ""

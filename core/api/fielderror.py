@@ -9,6 +9,9 @@ import orjson
 
 from cybernetes.core.errors import ApiError, Cause, invalid, quoted
 
+#: What Go's JSON escapes in texts, for the sake of HTML.
+_HTML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+
 
 class FieldError(NamedTuple):
     """``reason`` is the machine's word (a CauseType), ``path`` the field, ``message`` the text without the path."""
@@ -86,4 +89,4 @@ def _shown(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
-    return orjson.dumps(value).decode()
+    return orjson.dumps(value).decode().translate(_HTML)

@@ -20,6 +20,7 @@ _LIBRARY_COSTS = frozenset(
         "indexOf", "lastIndexOf", "jsonpatch.escapeKey",
     }
 )  # fmt: skip
+_SETS = ("sets.contains", "sets.equivalent", "sets.intersects")
 _SMALLEST = frozenset(
     f"{name}_{kind}" for name in ("less", "greater", "less_equals", "greater_equals") for kind in ("string", "bytes")
 )
@@ -41,6 +42,9 @@ def cost_of(function: str, overload: str) -> Cost:
         return lambda values, result: math.ceil(size_of(values[0]) * TRAVERSAL)
     if overload in ("string_to_bytes", "bytes_to_string", "strings_quote", "string_format"):
         return lambda values, result: math.ceil(size_of(values[0]) * TRAVERSAL)
+    if function in _SETS:
+        factor = 2 if function == "sets.equivalent" else 1
+        return lambda values, result: 1 + factor * size_of(values[0]) * size_of(values[1])
     if overload == "in_list":
         return lambda values, result: size_of(values[1])
     if overload in ("add_string", "add_bytes"):

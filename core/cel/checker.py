@@ -236,13 +236,11 @@ class _Checker:
 
     # What is made
 
-    def _join(self, node: Node, previous: Type | None, current: Type) -> Type:
+    def _join(self, previous: Type | None, current: Type) -> Type:
+        """Of elements side by side. Whether they may differ is for ``literals`` to say."""
         if previous is None:
             return current
-        if self.known.assign(previous, current):
-            return most_general(previous, current)
-        self.complain(node, f"expected type '{self.known.of(previous)}' but found '{self.known.of(current)}'")
-        return ERROR
+        return most_general(previous, current) if self.known.assign(previous, current) else DYN
 
     def _optional(self, node: Node, type_: Type) -> Type:
         inner, is_optional = unwrapped(type_)
@@ -256,18 +254,18 @@ class _Checker:
             found = self.check(each)
             if index in node.optionals:
                 found = self._optional(each, found)
-            element = self._join(each, element, found)
+            element = self._join(element, found)
         return types.list_of(element if element is not None else self.unknown())
 
     def _map(self, node: MapNode) -> Type:
         key: Type | None = None
         value: Type | None = None
         for entry in node.entries:
-            key = self._join(entry.key, key, self.check(entry.key))
+            key = self._join(key, self.check(entry.key))
             found = self.check(entry.value)
             if entry.is_optional:
                 found = self._optional(entry.value, found)
-            value = self._join(entry.value, value, found)
+            value = self._join(value, found)
         if key is None or value is None:
             return types.map_of(self.unknown(), self.unknown())
         return types.map_of(key, value)

@@ -21,10 +21,25 @@ class CompileError(ValueError):
      | .....^
     """
 
+    #: What failed, as messages begin.
+    stage = "compilation failed"
+    message_stage = "messageExpression compilation failed"
+
     def __init__(self, source: str, issues: Sequence[Issue]) -> None:
         self.source = source
         self.issues = sorted(issues)
         super().__init__("\n".join(_shown(source, issue) for issue in self.issues))
+
+
+class InstantiationError(CompileError):
+    """An expression whose types fit, but whose constants do not: ``int('x')``."""
+
+    stage = "program instantiation failed"
+    message_stage = "messageExpression instantiation failed"
+
+    def __init__(self, source: str, why: str) -> None:
+        super().__init__(source, ())
+        self.args = (why,)
 
 
 class EvaluationError(Exception):

@@ -104,7 +104,7 @@ class Compiler:
         if node.as_ident is not None:
             return self._ident(node.as_ident)
         operand = self.step(node.operand)
-        name, convert = _declared(node.operand, node.field)
+        name, convert, hides_null = _declared(node.operand, node.field)
         if node.is_test:
 
             def test(f: Frame) -> bool:
@@ -114,7 +114,7 @@ class Compiler:
                         return False
                     value = value.value
                 if isinstance(value, Mapping):
-                    return name in value
+                    return name in value and not (hides_null and value[name] is None)
                 if isinstance(value, Fields):
                     return value.field(name) is not MISSING
                 raise no_such_overload()
@@ -127,14 +127,14 @@ class Compiler:
             if type(value) is dict:
                 found = value.get(name, MISSING)
             elif isinstance(value, Optional):
-                return _optional_field(value, name, convert)
+                return _optional_field(value, name, convert, hides_null)
             elif isinstance(value, Mapping):
                 found = value.get(name, MISSING)
             elif isinstance(value, Fields):
                 found = value.field(name)
             else:
                 raise no_such_overload()
-            if found is MISSING:
+            if found is MISSING or (found is None and hides_null):
                 raise EvaluationError(f"no such key: {name}")
             return found if convert is None else convert(found)
 
@@ -143,12 +143,13 @@ class Compiler:
     def _optional_select(self, node: Call) -> Step:
         operand = self.step(node.args[0])
         assert isinstance(node.args[1], Literal)
-        name, convert = _declared(node.args[0], node.args[1].value)
+        name, convert, hides_null = _declared(node.args[0], node.args[1].value)
 
         def select(f: Frame) -> Any:
             value = operand(f)
             f[0] += 1
-            return _optional_field(value if isinstance(value, Optional) else Optional(True, value), name, convert)
+            optional = value if isinstance(value, Optional) else Optional(True, value)
+            return _optional_field(optional, name, convert, hides_null)
 
         return select
 
@@ -328,16 +329,16 @@ class Compiler:
         return bind
 
 
-def _declared(operand: Node, field: str) -> tuple[str, Callable[[Any], Any] | None]:
-    """The name of a field as objects have it, and what makes CEL's value of its."""
+def _declared(operand: Node, field: str) -> tuple[str, Callable[[Any], Any] | None, bool]:
+    """The name of a field as objects have it, what makes CEL's value of its, and whether null means: not there."""
     type_ = operand.type
     if type_.kind == "opaque" and type_.params:
         type_ = type_.params[0]
     if type_.kind == "struct" and type_.fields is not None:
         declared = type_.fields.get(field)
         if declared is not None:
-            return declared.name, declared.convert
-    return field, None
+            return declared.name, declared.convert, getattr(type_.fields, "hides_null", False)
+    return field, None, False
 
 
 def _optional(value: Any) -> Optional:
@@ -346,7 +347,7 @@ def _optional(value: Any) -> Optional:
     return value
 
 
-def _optional_field(value: Optional, name: str, convert: Callable[[Any], Any] | None) -> Optional:
+def _optional_field(value: Optional, name: str, convert: Callable[[Any], Any] | None, hides_null: bool) -> Optional:
     if not value.has_value:
         return value
     inner = value.value
@@ -356,6 +357,6 @@ def _optional_field(value: Optional, name: str, convert: Callable[[Any], Any] | 
         found = inner.field(name)
     else:
         raise no_such_overload()
-    if found is MISSING:
+    if found is MISSING or (found is None and hides_null):
         return Optional(False)
     return Optional(True, found if convert is None else convert(found))

@@ -57,6 +57,8 @@ def estimate(
         return Estimate(ONE)
     sizes = [_size(each, size_at) for each in arguments]
     own = _size(target, size_at) if target is not None else UNKNOWN
+    if function.startswith("sets."):
+        return Estimate(ONE + sizes[0].times(sizes[1]).scaled(2 if function == "sets.equivalent" else 1))
     if function in ("fieldSelector", "labelSelector"):
         return Estimate(_selector(sizes[0]))
     if function in _ONE_PASS and target is not None:

@@ -10,6 +10,7 @@ from cybernetes.core.cel.errors import Issue
 #: The variable in which a loop gathers its result. No name of a user's can be it.
 ACCUMULATOR = "@result"
 _UNUSED = "#unused"
+_SORTED = "@__sortBy_input__"
 
 
 class MacroError(Exception):
@@ -157,6 +158,20 @@ def _optional_flat_map(call: Call) -> Node:
     return Call(at, "_?_:_", [has_value, _bound(call, "optFlatMap"), Call(at, "optional.none", [])])
 
 
+def _sort_by(call: Call) -> Node:
+    """The list under a name of its own, sorted by what is gathered of its elements."""
+    at, target = call.position, call.target
+    assert target is not None
+    if not isinstance(target, ListNode | Select | Ident | Fold | Call):
+        what = "sortBy can only be applied to a list, identifier, comprehension, call or select expression"
+        raise MacroError(target.position, what)
+    keys = _map(Call(at, "map", call.args, Ident(at, _SORTED)))
+    result = Call(at, "@sortByAssociatedKeys", [keys], Ident(at, _SORTED))
+    return Fold(
+        at, "bind", ListNode(at, []), _UNUSED, "", _SORTED, target, Literal(at, False), Ident(at, _SORTED), result
+    )
+
+
 #: (function, number of arguments, whether it has a target)
 _MACROS: dict[tuple[str, int, bool], Callable[[Call], Node]] = {
     ("has", 1, False): _has,
@@ -177,6 +192,7 @@ _MACROS: dict[tuple[str, int, bool], Callable[[Call], Node]] = {
     ("transformMap", 4, True): _transform_map,
     ("transformMapEntry", 3, True): _transform_entry,
     ("transformMapEntry", 4, True): _transform_entry,
+    ("sortBy", 2, True): _sort_by,
     ("optMap", 2, True): _optional_map,
     ("optFlatMap", 2, True): _optional_flat_map,
 }

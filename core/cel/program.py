@@ -15,17 +15,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from cybernetes.core import goregex
-from cybernetes.core.cel import cost, declarations
-from cybernetes.core.cel.ast import Call, Ident, Literal, Node, Select
+from cybernetes.core.cel import cost, declarations, literals
+from cybernetes.core.cel.ast import Ident, Node, Select
 from cybernetes.core.cel.checker import Declarations, check, children
 from cybernetes.core.cel.declarations import Functions
-from cybernetes.core.cel.errors import CompileError, CostExceeded, EvaluationError, Issue
+from cybernetes.core.cel.errors import CompileError, CostExceeded, EvaluationError, InstantiationError
 from cybernetes.core.cel.evaluation import Build, Compiler
 from cybernetes.core.cel.parser import parse
 from cybernetes.core.cel.ranges import Range
 from cybernetes.core.cel.types import Type
-from cybernetes.core.cel.values import parse_duration, parse_timestamp
 
 #: What evaluating one expression may cost.
 CALL_COST_MAX = 1_000_000
@@ -96,15 +94,19 @@ class Environment:
         self._build = build
 
     def compile(self, source: str) -> Program:
-        """Raises CompileError with every complaint about types, or the first about syntax."""
+        """Raises CompileError with every complaint about types, or the first about syntax; InstantiationError where
+        the types fit and constants do not.
+        """
         known = declarations.standard()
         if self._functions:
             known = {**known, **self._functions}
         root = parse(source)
         type_ = check(source, root, Declarations(known, self._variables, self._structs))
-        issues = _literal_issues(root)
+        issues = literals.complaints(root)
         if issues:
             raise CompileError(source, issues)
+        if wrong := literals.problem(root):
+            raise InstantiationError(source, wrong)
         return Program(source, root, type_, self._build)
 
 
@@ -115,32 +117,3 @@ def _names(node: Node) -> list[str]:
     if isinstance(node, Select) and node.as_ident is not None:
         return [node.as_ident.name]
     return [name for child in children(node) for name in _names(child)]
-
-
-def _literal_issues(node: Node) -> list[Issue]:
-    """Literal arguments that cannot be right: patterns, durations and times."""
-    found: list[Issue] = []
-    if isinstance(node, Call) and len(node.args) == 1 and isinstance(node.args[0], Literal):
-        value = node.args[0].value
-        if isinstance(value, str) and not _is_right(node.function, value):
-            found.append(Issue(node.args[0].position, f"invalid {node.function} argument"))
-    elif isinstance(node, Call) and node.function == "matches" and len(node.args) == 2:
-        pattern = node.args[1]
-        if isinstance(pattern, Literal) and isinstance(pattern.value, str) and not _is_right("matches", pattern.value):
-            found.append(Issue(pattern.position, "invalid matches argument"))
-    for child in children(node):
-        found += _literal_issues(child)
-    return found
-
-
-def _is_right(function: str, text: str) -> bool:
-    if function == "matches":
-        return not goregex.problem(text)
-    try:
-        if function == "duration":
-            parse_duration(text)
-        elif function == "timestamp":
-            parse_timestamp(text)
-    except (ValueError, EvaluationError):
-        return False
-    return True

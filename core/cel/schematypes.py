@@ -122,7 +122,9 @@ class Declared:
 
 
 class _FieldsOf(Mapping[str, Declared]):
-    """The fields of an object, declared as they are asked for."""
+    """The fields of an object, declared as they are asked for. One that is null is not there."""
+
+    hides_null = True
 
     def __init__(self, node: Structural, prefix: str, *, is_root: bool) -> None:
         self._node = node

@@ -169,12 +169,17 @@ def _bind_locals(f: Frame, each: Any, one: int, two: int, has_two: bool) -> None
 def all_loop(
     test: Step, one: int, two: int, has_two: bool, cost: int, *, stops_at: bool
 ) -> Callable[[Frame, Sequence[Any]], bool]:
-    """``all`` (stops at False) and ``exists`` (stops at True)."""
+    """``all`` (stops at False) and ``exists`` (stops at True).
+
+    ``cost`` is what a round costs beside the test: its condition, and the accumulator. Where a round decides, the
+    condition of the next one is still looked at.
+    """
     not_stops = not stops_at
 
     def loop(f: Frame, values: Sequence[Any]) -> bool:
         held: EvaluationError | None = None
-        for each in values:
+        last = len(values) - 1
+        for index, each in enumerate(values):
             if has_two:
                 f[one], f[two] = each
             else:
@@ -190,7 +195,7 @@ def all_loop(
                 held = error
                 continue
             if found is stops_at:
-                f[0] += 1
+                f[0] += 1 if index == last else cost
                 return bool(stops_at)
             if found is not_stops:
                 continue

@@ -94,7 +94,7 @@ class Composed:
         try:
             program = environment.compile(source)
         except CompileError as error:
-            return Compiled(source, None, f"compilation failed: {error}")
+            return Compiled(source, None, f"{error.stage}: {error}")
         if returns and program.type not in returns:
             if len(returns) == 1:
                 expected = returns[0].declared_name

@@ -50,7 +50,7 @@ class Rule:
         try:
             self.program = environment.compile(text)
         except CompileError as error:
-            self.error = f"compilation failed: {error}"
+            self.error = f"{error.stage}: {error}"
             return
         if self.program.type != types.BOOL:
             self.program = None
@@ -61,7 +61,7 @@ class Rule:
             try:
                 self.message = environment.compile(raw["messageExpression"])
             except CompileError as error:
-                self.message_error = f"messageExpression compilation failed: {error}"
+                self.message_error = f"{error.message_stage}: {error}"
                 return
             if self.message.type != types.STRING:
                 self.message = None

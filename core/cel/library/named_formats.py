@@ -37,6 +37,13 @@ def _by(format: str, message: str) -> Callable[[str], list[str]]:
     return lambda text: [] if matches(text) else [message]
 
 
+def _uri(text: str) -> list[str]:
+    """In the words of Go's url.ParseRequestURI, as far as they are about the beginning."""
+    if formats.FORMATS["uri"](text):
+        return []
+    return [f'parse "{text}": {"empty url" if not text else "invalid URI for request"}']
+
+
 _FORMATS = {
     "dns1123Label": Format("DNS1123Label", lambda text: names.name_is_label(text), 30),
     "dns1123Subdomain": Format("DNS1123Subdomain", lambda text: names.name_is_subdomain(text), 60),
@@ -46,7 +53,7 @@ _FORMATS = {
     "dns1123SubdomainPrefix": Format("DNS1123SubdomainPrefix", lambda text: names.name_is_subdomain(text, True), 60),
     "dns1035LabelPrefix": Format("DNS1035LabelPrefix", lambda text: names.name_is_1035_label(text, True), 30),
     "labelValue": Format("LabelValue", lambda text: list(value_errors(text)), 40),
-    "uri": Format("URI", _by("uri", "invalid URI for request"), 128),
+    "uri": Format("URI", _uri, 128),
     "uuid": Format("uuid", _by("uuid", "does not match the UUID format"), 84),
     "byte": Format("byte", _by("byte", "invalid base64"), 84),
     "date": Format("date", _by("date", "invalid date"), 82),

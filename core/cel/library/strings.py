@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Any
 
 from cybernetes.core import goregex
 from cybernetes.core.cel.errors import EvaluationError, no_such_overload
-from cybernetes.core.cel.library import Function
-from cybernetes.core.cel.types import Type
-from cybernetes.core.cel.values import Duration, Timestamp, UInt, format_double, type_of
+from cybernetes.core.cel.library import Function, formatting
 
 #: Longer results of replace and join are refused by their cost before this, larger counts never happen.
 _UPPER = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -44,9 +40,7 @@ def _char_at(text: Any, index: Any) -> str:
 def _index_of(text: str, part: str, start: int = 0) -> int:
     _texts(text, part)
     _numbers(start)
-    if start < 0 or start > len(text):
-        if not part and start == 0:
-            return 0
+    if start < 0:
         raise EvaluationError(f"index out of range: {start}")
     return text.find(part, start)
 
@@ -57,9 +51,9 @@ def _last_index_of(text: str, part: str, *limit: int) -> int:
         return text.rfind(part)
     _numbers(*limit)
     last = limit[0]
-    if last < 0 or last >= max(len(text), 1):
+    if last < 0:
         raise EvaluationError(f"index out of range: {last}")
-    return text.rfind(part, 0, last + len(part))
+    return -1 if last >= max(len(text), 1) else text.rfind(part, 0, last + len(part))
 
 
 def _substring(text: str, start: int, *end: int) -> str:
@@ -142,121 +136,6 @@ def _translated(table: dict[int, int]) -> Function:
     return translated
 
 
-def _format(template: Any, values: Any) -> str:
-    """``'%s has %d'.format(['a', 1])``."""
-    _texts(template)
-    if not isinstance(values, list | tuple):
-        raise no_such_overload()
-    parts: list[str] = []
-    used = 0
-    position = 0
-    while position < len(template):
-        percent = template.find("%", position)
-        if percent < 0:
-            parts.append(template[position:])
-            break
-        parts.append(template[position:percent])
-        position = percent + 1
-        if position >= len(template):
-            raise EvaluationError("unexpected end of string")
-        if template[position] == "%":
-            parts.append("%")
-            position += 1
-            continue
-        if used >= len(values):
-            raise EvaluationError(f"index {used} out of range")
-        precision, position = _precision(template, position)
-        parts.append(_clause(template[position : position + 1], precision, values[used]))
-        used += 1
-        position += 1
-    if used < len(values):
-        raise EvaluationError(f"too many arguments supplied to string.format (expected {used}, got {len(values)})")
-    return "".join(parts)
-
-
-def _precision(template: str, position: int) -> tuple[int | None, int]:
-    if template[position] != ".":
-        return None, position
-    end = position + 1
-    while end < len(template) and template[end].isdigit():
-        end += 1
-    digits = template[position + 1 : end]
-    if not digits:
-        raise EvaluationError("could not parse precision")
-    return min(int(digits), 100), end
-
-
-def _clause(verb: str, precision: int | None, value: Any) -> str:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if verb == "s":
-        return shown(value)
-    if verb == "d":
-        if number and isinstance(value, int):
-            return str(int(value))
-        if isinstance(value, float) and not math.isfinite(value):
-            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-        raise _wrong("decimal clause can only be used on integers", value)
-    if verb in ("f", "e"):
-        if not number:
-            raise _wrong(f"{'fixed-point' if verb == 'f' else 'scientific'} clause can only be used on doubles", value)
-        number_value = float(value)
-        if not math.isfinite(number_value):
-            return "NaN" if math.isnan(number_value) else "Infinity" if number_value > 0 else "-Infinity"
-        return f"{number_value:.{6 if precision is None else precision}{verb}}"
-    if verb == "b":
-        if isinstance(value, bool):
-            return "1" if value else "0"
-        if isinstance(value, int):
-            return f"{value:b}"
-        raise _wrong("binary clause can only be used on integers and bools", value)
-    if verb in ("x", "X"):
-        if isinstance(value, int) and not isinstance(value, bool):
-            return f"{value:{verb}}"
-        if isinstance(value, str | bytes):
-            text = (value.encode() if isinstance(value, str) else value).hex()
-            return text.upper() if verb == "X" else text
-        raise _wrong("hex clause can only be used on integers, byte buffers, and strings", value)
-    if verb == "o":
-        if isinstance(value, int) and not isinstance(value, bool):
-            return f"{value:o}"
-        raise _wrong("octal clause can only be used on integers", value)
-    raise EvaluationError(
-        f"could not parse formatting clause: unrecognized formatting clause {verb!r}".replace("'", '"')
-    )
-
-
-def _wrong(what: str, value: Any) -> EvaluationError:
-    return EvaluationError(f"error during formatting: {what}, was given {type_of(value)}")
-
-
-def shown(value: Any) -> str:
-    """What ``%s`` makes of a value."""
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, UInt | int):
-        return str(int(value))
-    if isinstance(value, float):
-        return "Infinity" if value == math.inf else "-Infinity" if value == -math.inf else format_double(value)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, Duration | Timestamp | Type):
-        return str(value)
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(shown(each) for each in value)}]"
-    if isinstance(value, Mapping):
-        entries = sorted((shown(key), shown(each)) for key, each in value.items())
-        return "{" + ", ".join(f"{key}: {each}" for key, each in entries) + "}"
-    raise _wrong(
-        "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and "
-        "timestamps",
-        value,
-    )
-
-
 _POINTER_ESCAPES = str.maketrans({"/": "~1", "~": "~0"})
 
 
@@ -284,5 +163,5 @@ FUNCTIONS: dict[str, Function] = {
     "endsWith": _ends_with,
     "contains": _contains,
     "matches": _matches,
-    "format": _format,
+    "format": formatting.format_,
 }
