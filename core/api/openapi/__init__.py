@@ -135,9 +135,8 @@ def _definitions(
     resources: Sequence[Resource],
     custom: CustomDefinitions | None,
 ) -> Json:
-    names = definitions.names_of(paths, schema)
-    if any(resource.is_custom for resource in resources):
-        names = sorted({*names, META + "ObjectMeta", META + "ListMeta"})
+    has_custom = any(resource.is_custom for resource in resources)
+    names = definitions.names_of(paths, schema, (META + "ObjectMeta", META + "ListMeta") if has_custom else ())
     versions = {(each.gvr.group, each.gvr.version) for each in resources}
     found = {name: definitions.definition(schema, name, dialect, versions) for name in names}
     if custom is not None:

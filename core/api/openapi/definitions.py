@@ -71,9 +71,10 @@ _DEFAULTS: Mapping[tuple[str, str], Any] = {
 }
 
 
-def names_of(paths: Iterable[Path], schema: Schema) -> list[str]:
-    """The types that operations take and give, and all that these are made of, sorted."""
-    waiting: set[str] = set()
+def names_of(paths: Iterable[Path], schema: Schema, more: Iterable[str] = ()) -> list[str]:
+    """The types that operations take and give, ``more`` that others are made of, and all that these are made of,
+    sorted."""
+    waiting: set[str] = set(more)
     for path in paths:
         for operation in path.operations:
             waiting |= {operation.body, operation.answer}

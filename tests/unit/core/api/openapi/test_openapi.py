@@ -157,7 +157,10 @@ def test_custom_resources():
     assert item["get"]["operationId"] == "readStableExampleComV1NamespacedCronTab"
     assert item["get"]["tags"] == ["stableExampleCom_v1"]
     assert "application/strategic-merge-patch+json" not in item["patch"]["requestBody"]["content"]
-    assert "com.example.stable.v1.CronTab" in document["components"]["schemas"]
+    schemas = document["components"]["schemas"]
+    assert "com.example.stable.v1.CronTab" in schemas
+    mentioned = set(re.findall(r"#/components/schemas/([^']+)", repr(document)))
+    assert openapi.META + "Time" in mentioned and mentioned <= schemas.keys()
 
 
 def test_what_has_not_changed_keeps_its_hash():
