@@ -29,7 +29,7 @@ _IFA_F_NODAD = 0x2
 TABLE_MAIN, TABLE_LOCAL = 254, 255
 UNICAST, LOCAL, UNREACHABLE = 1, 2, 7
 _KINDS = {UNICAST: "unicast", LOCAL: "local", UNREACHABLE: "unreachable"}
-_SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_HOST = 0, 253, 254
+_SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_HOST, _SCOPE_ANY = 0, 253, 254, 255
 _PROTOCOL_STATIC = 4
 
 
@@ -240,6 +240,8 @@ class Netlink:
     ) -> bool:
         """False when there is no such route."""
         what, wanted = f"delete the route to {destination}/{prefix}", _route(destination, prefix, index, kind, table)
+        if ":" not in destination:
+            wanted["scope"] = _SCOPE_ANY  # left out, it would be the universe, where a route of the link is not
         return bool(self._ask(what, "route", "del", expected=[errno.ESRCH, errno.ENODEV], **wanted))
 
     # Rules.

@@ -215,6 +215,11 @@ class PodNetwork:
                 kernel.add_route(address, _whole(address), index=self._bridge_index)
                 for pool in pools:
                     pool.reserve(address)
+        present = {address for addresses in self._attached.values() for address in addresses}
+        for route in kernel.routes():  # to pods whose namespace died while nobody looked
+            is_pod = route.interface == self._bridge_index and route.prefix == _whole(route.destination)
+            if is_pod and route.destination not in present and not route.via:
+                kernel.delete_route(route.destination, route.prefix, index=self._bridge_index)
 
     def _allocate(self) -> tuple[str, ...]:
         taken: list[str] = []

@@ -110,12 +110,20 @@ async def test_attaching_again_changes_nothing(network: PodNetwork, pods: list[P
     assert network.addresses("b") == ()
 
 
+def routed() -> list[str]:
+    """The pods that the host has a route to."""
+    with Netlink() as kernel:
+        bridge = kernel.index(BRIDGE)
+        return [route.destination for route in kernel.routes() if route.interface == bridge and route.prefix == 32]
+
+
 async def test_a_detached_sandbox_leaves_nothing(network: PodNetwork, pods: list[Pod]) -> None:
     await network.attach("a", pods[0].path)
     for _ in range(2):
         await network.detach("a")
     assert [link.name for link in pods[0].run(lambda: Netlink().links())] == ["lo"]
     assert network.addresses("a") == ()
+    assert address(2) not in routed()
     assert await network.attach("a", pods[0].path) == (address(3),)  # not the one that was just given back
 
 
@@ -150,12 +158,12 @@ async def test_a_namespace_that_died_frees_its_address(network: PodNetwork, pods
     async with asyncio.timeout(10):
         while True:  # the kernel takes namespaces down in the background
             with Netlink() as kernel:
-                if not any(link.alias.startswith(f"cyb a {NET}.") for link in kernel.links()):
+                if not any(link.alias.startswith(f"cyb a {NET}.{NUMBER}.") for link in kernel.links()):
                     break
             await asyncio.sleep(0.01)
     again = PodNetwork(bridge=BRIDGE)
     await again.configure([CIDR])
-    assert again.addresses("a") == ()
+    assert again.addresses("a") == () and address(2) not in routed()
 
 
 async def test_a_cable_without_a_name_was_left_by_a_crash(network: PodNetwork, pods: list[Pod]) -> None:
@@ -246,7 +254,7 @@ async def test_removing_takes_everything_down(network: PodNetwork, pods: list[Po
         await network.remove()
     with Netlink() as kernel:
         assert kernel.link(BRIDGE) is None
-        assert not [link for link in kernel.links() if link.alias.startswith(f"cyb a {NET}.")]
+        assert not [link for link in kernel.links() if link.alias.startswith(f"cyb a {NET}.{NUMBER}.")]
         assert not [route for route in kernel.routes() if route.destination == address(0)]
     if shutil.which("nft"):
         tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
