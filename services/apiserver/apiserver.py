@@ -57,10 +57,11 @@ from cybernetes.services.apiserver.custom import lifecycle
 from cybernetes.services.apiserver.custom.definitions import Definitions
 from cybernetes.services.apiserver.custom.webhook import Converter
 from cybernetes.services.apiserver.expiry import EVENT_TTL_S, Expiry
+from cybernetes.services.apiserver.fairness.conditions import FlowConditions
+from cybernetes.services.apiserver.fairness.fairness import Fairness
 from cybernetes.services.apiserver.fieldmanagers import FieldManagers
 from cybernetes.services.apiserver.following import Following, NodeAuthorization, TokenForgetting
 from cybernetes.services.apiserver.health import Health
-from cybernetes.services.apiserver.inflight import InFlight
 from cybernetes.services.apiserver.kubernetesservice import KubernetesService
 from cybernetes.services.apiserver.nonresource import Pages
 from cybernetes.services.apiserver.peers import FrontProxy
@@ -228,12 +229,30 @@ class ApiServer:
             ("verb", "group", "version", "resource", "subresource"),
             _label_values,
         )
-        in_flight = InFlight()
+        self.fairness = fairness = Fairness(self.storage)
         self.metrics.gauge(
             "apiserver_current_inflight_requests",
             "Requests that are being worked on.",
-            lambda: [(("readOnly",), in_flight.reads.running), (("mutating",), in_flight.writes.running)],
+            lambda: list(zip((("readOnly",), ("mutating",)), self.chain.running, strict=True)),
             ("request_kind",),
+        )
+        self.metrics.gauge(
+            "apiserver_flowcontrol_current_executing_seats",
+            "Seats taken by the requests of a priority level that are being worked on.",
+            lambda: [((name,), level.seats) for name, level in fairness.levels.items()],
+            ("priority_level",),
+        )
+        self.metrics.gauge(
+            "apiserver_flowcontrol_current_inqueue_requests",
+            "Requests that wait in the queues of a priority level.",
+            lambda: [((name,), level.waiting) for name, level in fairness.levels.items()],
+            ("priority_level",),
+        )
+        self.metrics.gauge(
+            "apiserver_flowcontrol_nominal_limit_seats",
+            "Seats that are a priority level's own.",
+            lambda: [((name,), level.limit) for name, level in fairness.levels.items()],
+            ("priority_level",),
         )
         process_metrics(self.metrics)
         self.api_services = ApiServices(self.storage, config.proxy_client)
@@ -248,7 +267,7 @@ class ApiServer:
         special = table.special(self.rbac, self.authentication, issuer, service_accounts, nodes)
         if self._usage is not None:
             special = {**special, **usage_handlers(self._usage)}
-        self.chain = Chain(self.backend, Routes(special), self.authentication, pages, in_flight, self._observe)
+        self.chain = Chain(self.backend, Routes(special), self.authentication, pages, fairness, self._observe)
         self.http = HttpServer(self.chain.serve, self.chain.describe, clock, config.limits)
         self._tasks = Tasks("apiserver", on_failure)
         self.webhooks = WebhookClient(self.backend, nodes.lent)
@@ -262,6 +281,7 @@ class ApiServer:
         remote_client = RemoteClient(self.backend, self.api_services, nodes.lent)
         self.availability = Availability(self.backend, self.api_services, remote_client, self._tasks.spawn)
         self.definitions.on_change.append(CustomRegistration(self.backend, self._tasks.spawn).definition_changed)
+        self._flow_conditions = FlowConditions(self.backend, self._tasks.spawn)
         self.chain.remotes = self.api_services
         self.chain.forward = partial(forward, client=remote_client)
         self._is_started = False
@@ -280,6 +300,8 @@ class ApiServer:
         self.health.add("etcd", self._store_answers)
         self.health.add("informer-sync", _is_healthy, paths=("/readyz",))
         self.health.add("shutdown", self._is_not_stopping, paths=("/readyz",))
+        self.fairness.start()
+        self._flow_conditions.start()
         self.api_services.start()
         self.availability.start()
         await self._publish_trust()
@@ -319,6 +341,8 @@ class ApiServer:
         self.configured.stop()
         self._type_checking.stop()
         self._nodes.stop()
+        self.fairness.stop()
+        self._flow_conditions.stop()
         self.api_services.stop()
         self.availability.stop()
         self._expiry.stop()

@@ -12,7 +12,7 @@ from cybernetes.core.api.registry import Registry
 from cybernetes.core.api.resource import Context
 from cybernetes.core.auth import bootstrap_policy
 from cybernetes.core.auth.user import API_SERVER_NAME, MASTERS, User
-from cybernetes.core.clock import Clock, Random
+from cybernetes.core.clock import Clock, Random, format_time
 from cybernetes.core.objects import (
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
@@ -28,6 +28,8 @@ from cybernetes.core.store.interface import Put
 from cybernetes.services.apiserver import objectmeta
 from cybernetes.services.apiserver.aggregation import registration
 from cybernetes.services.apiserver.aggregation.apiservices import API_SERVICES
+from cybernetes.services.apiserver.fairness import flows
+from cybernetes.services.apiserver.fairness.flows import FLOW_SCHEMAS, PRIORITY_LEVELS
 from cybernetes.services.apiserver.fieldmanagers import FieldManagers
 from cybernetes.services.apiserver.storage import Storage
 
@@ -36,8 +38,6 @@ _USER = User(API_SERVER_NAME, groups=(MASTERS,))
 #: Who manages the fields of what is written here.
 _MANAGER = "kube-apiserver"
 _RBAC = frozenset({CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, ROLES, ROLE_BINDINGS})
-FLOW_SCHEMAS = Gvr("flowcontrol.apiserver.k8s.io", "v1", "flowschemas")
-PRIORITY_LEVELS = Gvr("flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations")
 
 
 async def bootstrap(
@@ -59,6 +59,9 @@ async def bootstrap(
             resource.strategy.default(obj)
             fields.of(resource).create(obj, _MANAGER, metadata["creationTimestamp"])
             resource.strategy.prepare_create(obj, Context(clock, random, _USER, namespace))
+            if gvr == FLOW_SCHEMAS:
+                level = obj["spec"]["priorityLevelConfiguration"]["name"]
+                obj["status"] = {"conditions": [flows.with_time(flows.dangling(level, True), format_time(clock.now()))]}
             operations.append(Put(resource.storage_key(namespace, name), codec.encode(obj), 0))
         elif gvr in _RBAC:
             changed = bootstrap_policy.reconciled(obj, cached.object())
@@ -78,7 +81,9 @@ def _wanted(registry: Registry, service_cidrs: Sequence[str]) -> Iterable[tuple[
         yield PRIORITY_CLASSES, {"metadata": {"name": name}, "value": value, "description": text}
     if service_cidrs:
         yield SERVICE_CIDRS, {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": list(service_cidrs)}}
-    yield from _flow_control()
+    for gvr, obj in _flow_control():
+        obj["metadata"]["annotations"] = {"apf.kubernetes.io/autoupdate-spec": "true"}
+        yield gvr, obj
     for api_service in registration.built_in(registry):
         yield API_SERVICES, api_service
 

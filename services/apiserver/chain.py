@@ -1,7 +1,7 @@
 """The way of every request, whichever way it came:
 
     HTTPS    exchange ─ parse ─ authenticate ─ impersonate ─┐
-                                                            ├─ authorize ─ gate ─ deadline ─ route ─ handler ─ answer
+                                                            ├─ classify ─ authorize ─ seat ─ route ─ handler ─ answer
     direct   call, with the user it was opened for ─────────┘
 
 A refusal anywhere is an ApiError and becomes its Status. Anything else that is raised is a bug: the client gets a 500
@@ -20,7 +20,7 @@ import orjson
 from cybernetes.core.api.protobuf.envelope import MEDIA_TYPE as PROTOBUF
 from cybernetes.core.api.resource import Resource, Subresource
 from cybernetes.core.auth.attributes import Attributes, refusal
-from cybernetes.core.auth.user import User, is_master
+from cybernetes.core.auth.user import User
 from cybernetes.core.errors import ApiError, internal, no_such_path, request_too_large, timeout, unauthorized
 from cybernetes.core.labels import FieldSelector, SelectorError
 from cybernetes.core.objects import NAMESPACES, Gvr
@@ -30,10 +30,10 @@ from cybernetes.services.apiserver.authentication import Authentication, imperso
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Answer, Call, Document, Item, Items, Query, Stream, Watching
 from cybernetes.services.apiserver.exchange import Exchange
+from cybernetes.services.apiserver.fairness.fairness import Fairness, seats_of_list
 from cybernetes.services.apiserver.framing import Framing
 from cybernetes.services.apiserver.handlers import watch as watching
 from cybernetes.services.apiserver.http1 import HttpRequest, Malformed
-from cybernetes.services.apiserver.inflight import InFlight
 from cybernetes.services.apiserver.negotiation import Form
 from cybernetes.services.apiserver.nonresource import Pages
 from cybernetes.services.apiserver.request import RequestInfo, is_true, parse_info, parse_query, split_target
@@ -62,14 +62,16 @@ class Chain:
         routes: Routes,
         authentication: Authentication,
         pages: Pages,
-        in_flight: InFlight,
+        fairness: Fairness,
         observe: Observer,
     ) -> None:
         self.backend = backend
         self.routes = routes
         self.authentication = authentication
         self.pages = pages
-        self.in_flight = in_flight
+        self.fairness = fairness
+        #: Requests that are being worked on: reads, writes.
+        self.running = [0, 0]
         self.bookmarks = watching.Bookmarks()
         self._observe = observe
         #: Group versions that other servers answer for, and the way to them.
@@ -82,23 +84,28 @@ class Chain:
         began = clock.monotonic()
         code = 200
         try:
+            attributes = _attributes(call)
             try:
-                self.authorize(call)
+                self._authorize(call.user, attributes)
             except ApiError:
                 # What grants it may have been written a moment ago: a refusal is as new as any read.
                 await self.backend.storage.catch_up()
-                self.authorize(call)
+                self._authorize(call.user, attributes)
             handler = self.routes.find(call)
             subresource = call.subresource.name if call.subresource is not None else ""
-            if call.verb in LONG_RUNNING_VERBS or subresource in LONG_RUNNING_SUBRESOURCES or is_master(call.user):
+            if call.verb in LONG_RUNNING_VERBS or subresource in LONG_RUNNING_SUBRESOURCES:
                 return await handler(self.backend, call)
-            gate = self.in_flight.reads if call.verb in _READS else self.in_flight.writes
-            if not gate.try_enter():
-                await gate.enter()
+            ticket = self.fairness.ticket(call.user, attributes)
+            level, seats = ticket.level, self._seats(call)
+            if not level.try_enter(seats):
+                await level.enter(f"{ticket.schema.name}/{ticket.schema.flow(call.user, attributes)}", seats)
+            kind = call.verb not in _READS
+            self.running[kind] += 1
             try:
                 return await handler(self.backend, call)
             finally:
-                gate.leave()
+                self.running[kind] -= 1
+                level.leave(seats)
         except ApiError as error:
             code = error.code
             raise
@@ -112,23 +119,19 @@ class Chain:
         finally:
             self._observe(call, code, clock.monotonic() - began)
 
-    def authorize(self, call: Call) -> None:
+    def _authorize(self, user: User, attributes: Attributes) -> None:
         """Raises ApiError 403."""
-        gvr = call.resource.gvr
-        attributes = Attributes(
-            call.verb,
-            gvr.group,
-            gvr.version,
-            gvr.resource,
-            call.subresource.name if call.subresource is not None else "",
-            call.name if gvr == NAMESPACES else call.namespace,  # a namespace lies in itself
-            call.name,
-            "",
-            _field_requirements(call.query) if "fieldSelector" in call.query else (),
-        )
-        decision = self.backend.authorize(call.user, attributes)
+        decision = self.backend.authorize(user, attributes)
         if not decision.allowed:
-            raise refusal(call.user, attributes, decision.reason)
+            raise refusal(user, attributes, decision.reason)
+
+    def _seats(self, call: Call) -> int:
+        """What a request costs: lists by their length."""
+        if call.verb != "list" or not call.resource.is_stored:
+            return 1
+        limit = call.option("limit")
+        count = len(self.backend.storage.cache(call.resource))
+        return seats_of_list(count, int(limit) if limit.isascii() and limit.isdigit() else 0)
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer one HTTP request."""
@@ -151,13 +154,14 @@ class Chain:
         user = self.authentication.of(exchange.connection, request)
         if request.impersonates:
             user = impersonated(user, request, self.backend.authorize)
+        exchange.extra += self.fairness.ticket(user, _attributes_of(info)).headers
         remote = self.remotes.find(path) if self.remotes is not None else None
         if remote is not None and self.forward is not None:
-            self._authorize_remote(user, info)
+            self._authorize(user, _attributes_of(info))
             await self.forward(exchange, user, remote)
             return
         if not info.is_resource:
-            self._authorize_path(user, info)
+            self._authorize(user, _attributes_of(info))
             await self.pages.serve(exchange, path, query, user)
             return
         resource, subresource = self._find(user, info, exchange)
@@ -201,34 +205,11 @@ class Chain:
             subresource = resource.subresources.get(info.subresource)
         if resource is not None and bool(info.subresource) == (subresource is not None) and _is_placed(resource, info):
             return resource, subresource
-        attributes = Attributes(
-            info.verb, info.group, info.version, info.resource, info.subresource, info.namespace, info.name
-        )
-        decision = self.backend.authorize(user, attributes)
-        if not decision.allowed:
-            raise refusal(user, attributes, decision.reason)
+        self._authorize(user, _attributes_of(info))
         if info.version in registry.groups().get(info.group, ()):
             raise no_such_path()
         exchange.respond(404, b"Content-Type: text/plain; charset=utf-8\r\n", b"404 page not found\n")
         return None, None
-
-    def _authorize_path(self, user: User, info: RequestInfo) -> None:
-        attributes = Attributes(info.verb, path=info.path)
-        decision = self.backend.authorize(user, attributes)
-        if not decision.allowed:
-            raise refusal(user, attributes, decision.reason)
-
-    def _authorize_remote(self, user: User, info: RequestInfo) -> None:
-        """As any request: what the other server allows comes on top."""
-        if not info.is_resource:
-            self._authorize_path(user, info)
-            return
-        attributes = Attributes(
-            info.verb, info.group, info.version, info.resource, info.subresource, info.namespace, info.name
-        )
-        decision = self.backend.authorize(user, attributes)
-        if not decision.allowed:
-            raise refusal(user, attributes, decision.reason)
 
     def _form(self, call: Call, request: HttpRequest) -> Form:
         accept = request.headers.get("accept", "")
@@ -303,6 +284,29 @@ class Chain:
             "code": error.code,
         }
         return orjson.dumps(status)
+
+
+def _attributes(call: Call) -> Attributes:
+    """A request for a resource that is served."""
+    gvr = call.resource.gvr
+    return Attributes(
+        call.verb,
+        gvr.group,
+        gvr.version,
+        gvr.resource,
+        call.subresource.name if call.subresource is not None else "",
+        call.name if gvr == NAMESPACES else call.namespace,  # a namespace lies in itself
+        call.name,
+        "",
+        _field_requirements(call.query) if "fieldSelector" in call.query else (),
+    )
+
+
+def _attributes_of(info: RequestInfo) -> Attributes:
+    """Any request, as far as its method and path tell."""
+    if not info.is_resource:
+        return Attributes(info.verb, path=info.path)
+    return Attributes(info.verb, info.group, info.version, info.resource, info.subresource, info.namespace, info.name)
 
 
 def _is_placed(resource: Resource, info: RequestInfo) -> bool:

@@ -29,6 +29,7 @@ class Exchange:
         "_chunked",
         "_has_body",
         "connection",
+        "extra",
         "finish_work",
         "has_started",
         "is_finished",
@@ -41,6 +42,8 @@ class Exchange:
     def __init__(self, connection: Connection, request: HttpRequest) -> None:
         self.connection = connection
         self.request = request
+        #: Header lines that go with whatever answer comes.
+        self.extra = b""
         self.has_started = False
         self.is_finished = False
         self._chunked = False
@@ -58,8 +61,9 @@ class Exchange:
         """The whole answer. ``headers`` are complete lines, each with its CRLF, without length and date."""
         self.has_started = self.is_finished = True
         connection = self.connection
-        head = b"%b%b%bContent-Length: %d\r\n%b\r\n" % (
+        head = b"%b%b%b%bContent-Length: %d\r\n%b\r\n" % (
             status_line(code),
+            self.extra,
             headers,
             connection.server.date_header(),
             len(body),
@@ -78,8 +82,9 @@ class Exchange:
         connection, request = self.connection, self.request
         self._has_body = request.method != "HEAD"
         self._chunked = self._has_body and not request.is_old
-        head = b"%b%b%b%b%b\r\n" % (
+        head = b"%b%b%b%b%b%b\r\n" % (
             status_line(code),
+            self.extra,
             headers,
             connection.server.date_header(),
             b"" if request.is_old else b"Transfer-Encoding: chunked\r\n",
