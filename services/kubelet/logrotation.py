@@ -4,7 +4,8 @@
     0.log.20260102-150405        the one before
     0.log.20260102-150101.gz     older ones, compressed
 
-At most ``files_max`` in all, the oldest go first. An engine that keeps its own logs (they are links here) rotates them
+At most ``files_max`` in all, the oldest go first. Between two looks the process runtime's shim puts a log aside that
+grows faster, under a name of the same form (ext/native/shim/log.c). An engine that keeps its own logs (they are links here) rotates them
 itself. Readers that follow notice by themselves (``logfiles``).
 """
 
