@@ -20,17 +20,18 @@ from typing import Any
 
 from cybernetes.core.clock import Clock, Random
 from cybernetes.core.objects import NODES, PODS, Gvr, Object, is_deleting, name_of, namespace_of, uid_of
-from cybernetes.core.scheduling import events
+from cybernetes.core.scheduling import consulting, events
 from cybernetes.core.scheduling.cycle import Cycle
 from cybernetes.core.scheduling.diagnosis import Diagnosis
 from cybernetes.core.scheduling.events import NO_ACTION, Action, ClusterEvent, EventHint
-from cybernetes.core.scheduling.extender import Advice, Extender
-from cybernetes.core.scheduling.found import Found, PluginError
+from cybernetes.core.scheduling.extender import Advice, Extender, Review
+from cybernetes.core.scheduling.found import PluginError
 from cybernetes.core.scheduling.framework import Framework
 from cybernetes.core.scheduling.interface import NominatedNode, Status
 from cybernetes.core.scheduling.nodeinfo import PodRecord
 from cybernetes.core.scheduling.plugins.defaultbinder import Write
 from cybernetes.core.scheduling.plugins.registry import Factory
+from cybernetes.core.scheduling.preemption import TO_REVIEW, Candidate
 from cybernetes.core.scheduling.profile import Profile, ProfileError
 from cybernetes.core.scheduling.queue import QueuedPod, SchedulingQueue
 from cybernetes.core.scheduling.scheduler import Scheduler
@@ -55,6 +56,9 @@ class Decision:
     nominated: str | None = None
     #: Nodes where the pod may go, with their scores: extenders are to be asked, then ``Engine.advised``.
     candidates: Mapping[str, int] | None = None
+    #: Nodes where room could be made: extenders are to be asked, then ``Engine.reviewed``.
+    preemptions: Sequence[Candidate] = ()
+    diagnosis: Diagnosis | None = None
     #: Permit plugins hold the pod.
     waiting: WaitingPod | None = None
     #: What went wrong, when it may be a bug.
@@ -102,6 +106,9 @@ class Engine:
         )
         self.scheduler.handle.queue = self.queue
         self.extenders = [extender for extender in extenders if extender.is_consulted]
+        reviewers = [extender for extender in extenders if extender.preempt_verb]
+        if reviewers:
+            self.scheduler.handle.is_reviewed = lambda pod: any(each.is_interested(pod) for each in reviewers)
         self.waiting = self.scheduler.handle.waiting
         self._clock = clock
         self._hints_of: dict[tuple[str, str], list[EventHint]] = {}
@@ -241,16 +248,16 @@ class Engine:
         cycle = self.scheduler.cycle(pod, shape)
         try:
             if any(extender.is_interested(pod) for extender in self.extenders):
-                return self._consult(queued, framework, cycle)
+                return consulting.consult(self, queued, framework, cycle)
             node_name, diagnosis = self._place(framework, cycle)
             if node_name:
-                return self._accept(queued, framework, cycle, node_name)
+                return self.accept(queued, framework, cycle, node_name)
             assert diagnosis is not None
-            return self._refuse(queued, framework, cycle, diagnosis)
+            return self.refuse(queued, framework, cycle, diagnosis)
         except Exception as error:  # noqa: BLE001 - one plugin's bug must not stop the queue
-            return self._failed(queued, framework, cycle, error)
+            return self.failed(queued, framework, cycle, error)
 
-    def _failed(self, queued: QueuedPod, framework: Framework, cycle: Cycle, error: Exception) -> Decision:
+    def failed(self, queued: QueuedPod, framework: Framework, cycle: Cycle, error: Exception) -> Decision:
         """The attempt ended by a fault; the pod is tried again after a backoff."""
         self.queue.refused(queued, is_error=True)
         is_known = isinstance(error, PluginError)
@@ -258,72 +265,30 @@ class Engine:
         bug = error.__cause__ if is_known else error
         return Decision(queued, cycle, framework, message=message, is_error=True, error=bug)
 
-    def _nominated_row(self, framework: Framework, cycle: Cycle) -> int:
+    def nominated_row(self, framework: Framework, cycle: Cycle) -> int:
         """Where the pod is nominated and fits, or -1."""
         nominated = self.table.nominations.node_of(cycle.uid)
         row = None if nominated is None else self.table.rows.get(nominated)
         return row if row is not None and framework.accepts(cycle, row) else -1
 
     def _place(self, framework: Framework, cycle: Cycle) -> tuple[str, Diagnosis | None]:
-        row = self._nominated_row(framework, cycle)
+        row = self.nominated_row(framework, cycle)
         if row >= 0:
             return self.table.at(row).name, None
         found = framework.place(cycle)
         return (self.table.at(found.row).name, None) if found.row >= 0 else ("", found.diagnosis)
 
-    # ---- with extenders
-
-    def _consult(self, queued: QueuedPod, framework: Framework, cycle: Cycle, *, anywhere: bool = False) -> Decision:
-        """A decision that waits for what extenders say; of the node that the pod is nominated to first."""
-        row = -1 if anywhere else self._nominated_row(framework, cycle)
-        if row >= 0:
-            return Decision(queued, cycle, framework, candidates={self.table.at(row).name: 0})
-        found = framework.candidates(cycle)
-        if isinstance(found, Found):
-            assert found.diagnosis is not None
-            return self._refuse(queued, framework, cycle, found.diagnosis)
-        names = [self.table.at(row).name for row in found.rows]
-        return Decision(queued, cycle, framework, candidates=dict(zip(names, found.scores, strict=True)))
-
     def advised(self, decision: Decision, advice: Advice) -> Decision:
         """Go on with a decision that had ``candidates``. The answer may be the next question."""
-        queued, framework, cycle = decision.queued, decision.framework, decision.cycle
-        assert framework is not None
-        assert cycle is not None
-        assert decision.candidates is not None
-        if self.queue.get(queued.uid) is not queued:
-            return Decision(queued, cycle, framework, message="the pod is gone", is_skipped=True)
-        if advice.error:
-            self.queue.refused(queued, is_error=True)
-            return Decision(queued, cycle, framework, message=advice.error, is_error=True)
-        left = {
-            name: score + advice.scores.get(name, 0)
-            for name, score in decision.candidates.items()
-            if name not in advice.refusals
-        }
-        try:
-            while left:
-                best = max(left.values())
-                equal = [name for name, score in left.items() if score == best]
-                name = equal[self.table.columns.random_below(len(equal))]
-                row = self.table.rows.get(name)
-                if row is not None and framework.accepts(cycle, row):  # things change while extenders think
-                    return self._accept(queued, framework, cycle, name)
-                del left[name]
-            if self._nominated_row(framework, cycle) >= 0 and len(decision.candidates) == 1:
-                return self._consult(queued, framework, cycle, anywhere=True)
-            diagnosis = framework.diagnose(cycle)
-            for name, status in advice.refusals.items():
-                row = self.table.rows.get(name)
-                if row is not None:
-                    diagnosis.add(status.of("Extender"), [row])
-            return self._refuse(queued, framework, cycle, diagnosis)
-        except Exception as error:  # noqa: BLE001 - one plugin's bug must not stop the queue
-            return self._failed(queued, framework, cycle, error)
+        return consulting.advised(self, decision, advice)
+
+    def reviewed(self, decision: Decision, review: Review) -> Decision:
+        """Go on with a decision that had ``preemptions``."""
+        return consulting.reviewed(self, decision, review)
 
     # ---- the outcome
 
-    def _accept(self, queued: QueuedPod, framework: Framework, cycle: Cycle, node_name: str) -> Decision:
+    def accept(self, queued: QueuedPod, framework: Framework, cycle: Cycle, node_name: str) -> Decision:
         record = self.scheduler.assume(queued.pod, cycle.shape, node_name)
         waits: Mapping[str, float] = {}
         try:
@@ -350,11 +315,26 @@ class Engine:
             self.waiting.put(held)
         return Decision(queued, cycle, framework, node_name, waiting=held)
 
-    def _refuse(self, queued: QueuedPod, framework: Framework, cycle: Cycle, diagnosis: Diagnosis) -> Decision:
+    def refuse(self, queued: QueuedPod, framework: Framework, cycle: Cycle, diagnosis: Diagnosis) -> Decision:
+        """The pod fits nowhere: see whether room can be made."""
         nominated: NominatedNode | None = None
         if len(self.table) and framework.points["postFilter"]:
             nominated, status = framework.post_filter(cycle, diagnosis)
+            if TO_REVIEW in cycle.state:
+                found = cycle.state.pop(TO_REVIEW)
+                return Decision(queued, cycle, framework, preemptions=found, diagnosis=diagnosis)
             diagnosis.post_filter_message = status.message
+        return self.put_off(queued, framework, cycle, diagnosis, nominated)
+
+    def put_off(
+        self,
+        queued: QueuedPod,
+        framework: Framework,
+        cycle: Cycle,
+        diagnosis: Diagnosis,
+        nominated: NominatedNode | None,
+    ) -> Decision:
+        """The pod waits: for its nominated node to be free, or for what may help."""
         displaced: list[PodRecord] = []
         if nominated is not None:
             self._nominate(queued.pod, queued.uid, nominated.name)

@@ -2,6 +2,7 @@
 
     filter       these nodes are left: which of them?         ExtenderArgs -> ExtenderFilterResult
     prioritize   how good is each, 0 to 10?                   ExtenderArgs -> HostPriorityList
+    preempt      room could be made so: does it help?         ExtenderPreemptionArgs -> ExtenderPreemptionResult
     bind         bind the pod in our place                    ExtenderBindingArgs -> ExtenderBindingResult
 
 Here are the questions and how answers are read; asking is the service's part. An extender that is ``ignorable`` and
@@ -137,7 +138,8 @@ class Extender:
         if self.knows_nodes:
             return {"Pod": pod, "Nodes": None, "NodeNames": [name_of(node) for node in nodes]}
         items = [{**node, "apiVersion": "v1", "kind": "Node"} for node in nodes]
-        return {"Pod": pod, "Nodes": {"apiVersion": "v1", "kind": "NodeList", "metadata": {}, "items": items}}
+        listed = {"apiVersion": "v1", "kind": "NodeList", "metadata": {}, "items": items}
+        return {"Pod": pod, "Nodes": listed, "NodeNames": None}
 
     def read_filtered(self, answer: Any, names: Sequence[str]) -> dict[str, Status]:
         """Name -> why it is refused, from an ExtenderFilterResult about these nodes. Raises ExtenderError."""
@@ -177,6 +179,41 @@ class Extender:
             scores[str(fields.get("host"))] = score * self.weight * (SCORE_MAX // PRIORITY_MAX)
         return scores
 
+    def victims_question(
+        self, pod: Object, victims: Mapping[str, Sequence[Object]], violations: Mapping[str, int]
+    ) -> Any:
+        """ExtenderPreemptionArgs: node -> the pods that would have to leave it."""
+        if self.knows_nodes:
+            meta = {
+                name: {"Pods": [{"UID": uid_of(each)} for each in pods], "NumPDBViolations": violations.get(name, 0)}
+                for name, pods in victims.items()
+            }
+            return {"Pod": pod, "NodeNameToVictims": None, "NodeNameToMetaVictims": meta}
+        whole = {
+            name: {"Pods": list(pods), "NumPDBViolations": violations.get(name, 0)} for name, pods in victims.items()
+        }
+        return {"Pod": pod, "NodeNameToVictims": whole, "NodeNameToMetaVictims": None}
+
+    def read_victims(self, answer: Any) -> tuple[dict[str, list[str]], dict[str, int]]:
+        """Node -> uids of the pods to evict, and how many budgets that violates. Raises ExtenderError.
+
+        A node without victims is no way out: an ignorable extender's is left out.
+        """
+        found = _fields(answer).get("nodenametometavictims") or {}
+        victims: dict[str, list[str]] = {}
+        violations: dict[str, int] = {}
+        for name, entry in (found if isinstance(found, dict) else {}).items():
+            fields = _fields(entry)
+            pods = fields.get("pods")
+            uids = [str(_fields(each).get("uid") or "") for each in pods] if isinstance(pods, list) else []
+            if not uids:
+                if self.is_ignorable:
+                    continue
+                raise ExtenderError([f'expected at least one victim pod on node "{name}"'])
+            victims[name] = uids
+            violations[name] = int(fields.get("numpdbviolations") or 0)
+        return victims, violations
+
     @staticmethod
     def binding(pod: Object, node_name: str) -> dict[str, Any]:
         """ExtenderBindingArgs."""
@@ -194,6 +231,14 @@ class Advice(NamedTuple):
     refusals: Mapping[str, Status] = {}
     scores: Mapping[str, int] = {}
     #: An extender that may not be ignored failed.
+    error: str = ""
+
+
+class Review(NamedTuple):
+    """What all extenders left of the nodes where room could be made: node -> uids of the victims."""
+
+    victims: Mapping[str, Sequence[str]] = {}
+    violations: Mapping[str, int] = {}
     error: str = ""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cybernetes.core.client.interface import Client
 from cybernetes.core.clock import Clock, Random
+from cybernetes.core.objects import Object
 from cybernetes.core.scheduling.cluster import Cluster
 from cybernetes.core.scheduling.cycle import Cycle
 from cybernetes.core.scheduling.interface import Status
@@ -39,6 +40,8 @@ class Handle:
     evict: Callable[[Cycle, str, Sequence[PodRecord]], None] | None = None
     #: Whether evictions for the pod of this uid are under way.
     is_evicting: Callable[[str], bool] | None = None
+    #: Whether extenders are asked before pods are evicted for this one.
+    is_reviewed: Callable[[Object], bool] | None = None
     #: Run something that writes, beside the decisions; with what it does, for logs.
     spawn: Callable[[Coroutine[Any, Any, None], str], object] | None = None
     #: Entered around each call of a plugin that does not ship, by its name: it may cut off one that stalls.

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 NO_VICTIMS = unresolvable("No preemption victims found for incoming pod")
 NOT_HELPFUL = unresolvable("Preemption is not helpful for scheduling")
 
+#: In a cycle's state: the candidates that extenders are to be asked about.
+TO_REVIEW = "candidates to review"
+
 #: Later than any pod has started: for those that have not.
 _NOT_STARTED = "9999"
 _PRIORITY_OFFSET = 2**31

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import logging
 import ssl
 import tempfile
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from cybernetes.core.objects import Object
-from cybernetes.core.scheduling.extender import Advice, Extender, ExtenderError
+from cybernetes.core.objects import Object, uid_of
+from cybernetes.core.scheduling.extender import Advice, Extender, ExtenderError, Review
 from cybernetes.core.scheduling.interface import Code, Status
 
 if TYPE_CHECKING:
@@ -72,6 +73,27 @@ class Extenders:
         except ExtenderError as error:
             log.warning("extender %s is left out of the scores: %s", extender.url_prefix, error)
             return {}
+
+    async def review(
+        self, pod: Object, victims: Mapping[str, Sequence[Object]], violations: Mapping[str, int]
+    ) -> Review:
+        """About the nodes where room could be made by evicting pods. Never raises: a failure is in the answer."""
+        pods = {uid_of(each): each for each in itertools.chain.from_iterable(victims.values())}
+        left: Mapping[str, Sequence[str]] = {name: [uid_of(each) for each in each_] for name, each_ in victims.items()}
+        counts = violations
+        for extender in self._extenders:
+            if not extender.preempt_verb or not extender.is_interested(pod) or not left:
+                continue
+            whole = {name: [pods[uid] for uid in uids if uid in pods] for name, uids in left.items()}
+            try:
+                answer = await self._ask(extender, extender.preempt_verb, extender.victims_question(pod, whole, counts))
+                left, counts = extender.read_victims(answer)
+            except ExtenderError as error:
+                if extender.is_ignorable:
+                    log.warning("skipping extender %s, which is ignorable: %s", extender.url_prefix, error)
+                    continue
+                return Review(error=f"running extender {extender.url_prefix}: {error}")
+        return Review(left, counts)
 
     def binder(self, pod: Object) -> Extender | None:
         """The extender that binds the pod in our place."""

@@ -23,8 +23,8 @@ from cybernetes.core.clock import Clock, Random
 from cybernetes.core.errors import ApiError, is_not_found
 from cybernetes.core.objects import NODES, PODS, Gvr, Object, name_of, namespace_of, object_reference, uid_of
 from cybernetes.core.quantity import QuantityError
-from cybernetes.core.scheduling.engine import Decision, Engine
-from cybernetes.core.scheduling.extender import Advice, Extender
+from cybernetes.core.scheduling.engine import Decision, Engine, pod_of
+from cybernetes.core.scheduling.extender import Advice, Extender, Review
 from cybernetes.core.scheduling.found import PluginError
 from cybernetes.core.scheduling.interface import Code, Plugin, Status
 from cybernetes.core.scheduling.nodeinfo import NodeError
@@ -198,22 +198,30 @@ class SchedulerService:
             decision = self.engine.next()
             if decision is None:
                 return
-            while decision.candidates is not None:
+            while decision.candidates is not None or decision.preemptions:
                 decision = await self._consult(decision)
             self._measures.decided(decision, started_s)
             self._carry_out(decision)
 
     async def _consult(self, decision: Decision) -> Decision:
-        """Ask the extenders about the nodes where a pod fits, and decide with what they say."""
-        assert decision.candidates is not None
-        pod = decision.queued.pod
+        """Ask the extenders about the nodes where a pod fits or could be made to, and go on with what they say."""
+        engine, pod = self.engine, decision.queued.pod
+        is_placing = decision.candidates is not None
         try:
             whole = await self._client.get(PODS, name_of(pod), namespace_of(pod))  # the queue keeps part of it
         except (ApiError, ConnectionError, TimeoutError) as error:
-            return self.engine.advised(decision, Advice(error=f"reading the pod for extenders: {error}"))
-        infos = (self.engine.table.info(name) for name in decision.candidates)
-        nodes = {info.name: info.node for info in infos if info is not None}
-        return self.engine.advised(decision, await self._extenders.advise(whole, nodes))
+            problem = f"reading the pod for extenders: {error}"
+            if is_placing:
+                return engine.advised(decision, Advice(error=problem))
+            return engine.reviewed(decision, Review(error=problem))
+        if is_placing:
+            infos = (engine.table.info(name) for name in decision.candidates or ())
+            nodes = {info.name: info.node for info in infos if info is not None}
+            return engine.advised(decision, await self._extenders.advise(whole, nodes))
+        named = [(engine.table.at(each.row).name, each) for each in decision.preemptions]
+        victims = {name: [pod_of(record) for record in each.victims] for name, each in named}
+        violations = {name: each.violations for name, each in named}
+        return engine.reviewed(decision, await self._extenders.review(whole, victims, violations))
 
     async def _wait(self) -> None:
         """Until something happens, or a pod's backoff ends."""

@@ -23,7 +23,7 @@ from cybernetes.core.scheduling.interface import (
     Status,
     unschedulable,
 )
-from cybernetes.core.scheduling.preemption import NOT_HELPFUL, Budgets, best, find_candidates
+from cybernetes.core.scheduling.preemption import NOT_HELPFUL, TO_REVIEW, Budgets, best, find_candidates
 
 NAME = "DefaultPreemption"
 
@@ -68,6 +68,9 @@ class DefaultPreemption:
         candidates, tried = find_candidates(framework, cycle, self._current_budgets(), rows, offset, wanted)
         if not candidates:
             return NominatedNode(""), unschedulable(tried.message())
+        if handle.is_reviewed is not None and handle.is_reviewed(cycle.pod):
+            cycle.state[TO_REVIEW] = candidates
+            return None, SUCCESS
         chosen = best(candidates)
         node_name = handle.table.at(chosen.row).name
         if handle.evict is not None:

@@ -12,7 +12,7 @@ from aiohttp import web
 from schedulerworld import World, eventually, node, pod
 
 from cybernetes.core.clock import ManualClock
-from cybernetes.core.objects import PODS
+from cybernetes.core.objects import PODS, PRIORITY_CLASSES
 from cybernetes.core.scheduling.configuration import Configuration
 from cybernetes.core.scheduling.cycle import Cycle
 from cybernetes.core.scheduling.extender import Extender
@@ -261,3 +261,40 @@ async def test_a_pod_that_fits_nowhere_is_told_what_would_help(world: World, mon
         return next((message for reason, message in await world.events("big") if reason == "SmallestChange"), "")
 
     assert await eventually(advice, turns=20_000) == "It would fit node n1 with 500m less cpu"
+
+
+@pytest.mark.parametrize("knows_nodes", [True, False])
+async def test_an_extender_has_a_say_in_preemption(world: World, serve: Serve, knows_nodes: bool) -> None:
+    high = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 1000}
+    await world.client.create(PRIORITY_CLASSES, high)
+    await world.add_nodes(node("n1", cpu="1"), node("n2", cpu="1"))
+
+    def answer(verb: str, question: dict[str, Any]) -> Any:
+        if verb == "filter":
+            return {"NodeNames": question["NodeNames"], "Nodes": question["Nodes"]}
+        offered = question["NodeNameToMetaVictims" if knows_nodes else "NodeNameToVictims"]
+        assert set(offered) == {"n1", "n2"}
+        victims = {"n2": {"Pods": [{"UID": _uid(each)} for each in offered["n2"]["Pods"]]}}
+        return {"NodeNameToMetaVictims": victims}
+
+    def _uid(pod: dict[str, Any]) -> str:
+        return str(pod["UID"] if knows_nodes else pod["metadata"]["uid"])
+
+    url = await serve(answer)
+    service = await world.scheduler(
+        extenders=[Extender(url, "filter", preempt_verb="preempt", knows_nodes=knows_nodes)]
+    )
+    await world.add_pods(pod("a"), pod("b"))
+
+    async def both() -> bool:
+        return {await world.node_of("a"), await world.node_of("b")} == {"n1", "n2"}
+
+    await eventually(both, turns=20_000)
+    await world.add_pods(pod("important", priorityClassName="high"))
+
+    async def is_placed() -> str:
+        world.clock.advance(11)
+        service._wake.set()
+        return await world.node_of("important")
+
+    assert await eventually(is_placed, turns=20_000) == "n2"
