@@ -5,8 +5,8 @@
     0.log.20260102-150101.gz     older ones, compressed
 
 At most ``files_max`` in all, the oldest go first. Between two looks the process runtime's shim puts a log aside that
-grows faster, under a name of the same form (ext/native/shim/log.c). An engine that keeps its own logs (they are links here) rotates them
-itself. Readers that follow notice by themselves (``logfiles``).
+grows faster, under a name of the same form (ext/native/shim/log.c). An engine that keeps its own logs (they are links
+here) rotates them itself. Readers that follow notice by themselves (``logfiles``).
 """
 
 from __future__ import annotations
