@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import os
 import socket
 import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from cybernetes.core.errors import ApiError, is_not_found
 from cybernetes.core.objects import Object
@@ -70,13 +73,21 @@ class WebhookClient:
                 ) as response,
             ):
                 answer = await response.content.read(_ANSWER_BYTES_MAX)
+                kind = response.headers.get("Content-Type", "")
                 if response.status != 200:
-                    raise WebhookError(_refusal(response.status, answer))
+                    raise WebhookError(_refusal(response.status, kind, answer))
+                if not answer:
+                    raise WebhookError(f"0-length response with status code: 200 and content type: {kind}")
                 return answer
         except TimeoutError:
             raise WebhookError(f"{shown}: context deadline exceeded") from None
         except aiohttp.ClientConnectorCertificateError as error:
-            raise WebhookError(f"{shown}: tls: failed to verify certificate: {error.certificate_error}") from error
+            why = _distrust(error.certificate_error, server_name or error.host)
+            raise WebhookError(f"{shown}: tls: failed to verify certificate: x509: {why}") from error
+        except aiohttp.ClientConnectorDNSError as error:
+            raise WebhookError(f"{shown}: dial tcp: lookup {error.host}: no such host") from error
+        except aiohttp.ClientConnectorError as error:
+            raise WebhookError(f"{shown}: {_unreachable(error.os_error, error.host, error.port)}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise WebhookError(f"{shown}: {error}") from error
 
@@ -128,10 +139,57 @@ def _trusting(bundle: str) -> ssl.SSLContext:
         raise WebhookError("unable to load root certificates: unable to parse bytes as PEM block") from None
 
 
-def _refusal(status: int, answer: bytes) -> str:
-    text = answer[:2000].decode("utf-8", "replace").strip()
-    if status == 404:
-        return "the server could not find the requested resource"
+#: OpenSSL's codes for a chain that ends in nothing that is trusted.
+_UNKNOWN_AUTHORITY = (18, 19, 20, 21)
+_EXPIRED = 10
+
+
+def _distrust(error: BaseException, host: str) -> str:
+    """Why a certificate is not believed, in Go's words."""
+    code = getattr(error, "verify_code", 0)
+    if code in _UNKNOWN_AUTHORITY:
+        return "certificate signed by unknown authority"
+    if code == _EXPIRED:
+        return "certificate has expired or is not yet valid"
+    if "mismatch" in str(error) or "doesn't match" in str(error):
+        return f"certificate is not valid for any names, but wanted to match {host}"
+    return str(getattr(error, "verify_message", "") or error)
+
+
+def _unreachable(error: OSError, host: str, port: int | None) -> str:
+    why = os.strerror(error.errno).lower() if error.errno else str(error)
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"dial tcp {where}: connect: {why}"
+
+
+_REASONS = {
+    400: "the server rejected our request for an unknown reason",
+    401: "the server has asked for the client to provide credentials",
+    404: "the server could not find the requested resource",
+    405: "the server does not allow this method on the requested resource",
+    406: "the server was unable to respond with a content type that the client supports",
+    409: "the server reported a conflict",
+    415: "the server was unable to understand the content type of the request",
+    422: "the server rejected our request due to an error in our request",
+    429: "the server has received too many requests and has asked us to try again later",
+    503: "the server is currently unable to handle the request",
+    504: "the server was unable to return a response in the time allotted, but may still be processing the request",
+}
+
+
+def _refusal(status: int, kind: str, answer: bytes) -> str:
+    """What another code than 200 means: a Status says it itself."""
+    text = answer[:2000].decode("utf-8", "replace").strip() if kind.startswith("text/") else ""
+    try:
+        found = orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        found = None
+    if isinstance(found, dict) and found.get("kind") == "Status" and found.get("message"):
+        return str(found["message"])
+    if status == 403:
+        return text or "forbidden"
+    if status in _REASONS:
+        return _REASONS[status]
     if status >= 500:
         return f'an error on the server ("{text or "unknown"}") has prevented the request from succeeding'
-    return f"the server rejected our request for an unknown reason ({status}): {text}"
+    return f"the server responded with the status code {status} but did not return more information"

@@ -14,11 +14,18 @@ import orjson
 
 from cybernetes.core.admission.expressions import Request
 from cybernetes.core.admission.webhooks.hooks import Hook
+from cybernetes.core.api import yamlreader
 from cybernetes.core.errors import ApiError, bad_request, quoted
 from cybernetes.core.objects import Gvk, Gvr, Object
 
 _GROUP = "admission.k8s.io"
+_KIND = "AdmissionReview"
+_META_STRUCT = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
 VERSIONS = ("v1", "v1beta1")
+
+
+class UnreadableAnswer(ValueError):
+    """An answer that is no review."""
 
 
 class InvalidResponse(ValueError):
@@ -56,29 +63,12 @@ def review(
 
 
 def response(asked: Review, data: bytes, *, is_mutating: bool) -> Response:
-    """The answer to ``asked``. Raises InvalidResponse."""
-    try:
-        found = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise InvalidResponse(f"couldn't get version/kind; json parse error: {error}") from None
-    if not isinstance(found, dict):
-        raise InvalidResponse("Object 'Kind' is missing in the answer")
-    gvk = Gvk.of(found)
-    if not gvk.kind:
-        text = orjson.dumps(found).decode()
-        raise InvalidResponse(f"Object 'Kind' is missing in '{text}'")
-    if gvk.group != _GROUP or gvk.kind != "AdmissionReview":
-        raise InvalidResponse(f"expected webhook response of {_gvk(asked.version)}, got {_gvk_text(gvk)}")
-    answer = found.get("response")
+    """The answer to ``asked``. Raises UnreadableAnswer, InvalidResponse."""
+    answer = _read(asked, data).get("response")
     if not isinstance(answer, dict):
         raise InvalidResponse("webhook response was absent")
-    if asked.version == "v1":
-        if answer.get("uid", "") != asked.uid:
-            raise InvalidResponse(
-                f"expected response.uid={quoted(asked.uid)}, got {quoted(str(answer.get('uid', '')))}"
-            )
-        if gvk.version != "v1":
-            raise InvalidResponse(f"expected webhook response of {_gvk('v1')}, got {_gvk_text(gvk)}")
+    if asked.version == "v1" and answer.get("uid", "") != asked.uid:
+        raise InvalidResponse(f"expected response.uid={quoted(asked.uid)}, got {quoted(str(answer.get('uid', '')))}")
     status = answer.get("status")
     return Response(
         answer.get("allowed") is True,
@@ -89,12 +79,27 @@ def response(asked: Review, data: bytes, *, is_mutating: bool) -> Response:
     )
 
 
-def _gvk(version: str) -> str:
-    return _gvk_text(Gvk(_GROUP, version, "AdmissionReview"))
-
-
-def _gvk_text(gvk: Gvk) -> str:
-    return f"{gvk.api_version}, Kind={gvk.kind}"
+def _read(asked: Review, data: bytes) -> Object:
+    """The answer as an AdmissionReview of the version that was asked in. One that names no kind is taken for that."""
+    try:
+        found = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        try:
+            found = yamlreader.read(data)[0]
+        except yamlreader.MalformedYaml as error:
+            raise UnreadableAnswer(f"couldn't get version/kind; json parse error: {error}") from None
+    if not isinstance(found, dict):
+        word = {list: "array", str: "string", bool: "bool"}.get(type(found), "number")
+        why = f"json: cannot unmarshal {word} into Go value of type {_META_STRUCT}"
+        raise UnreadableAnswer(f"couldn't get version/kind; json parse error: {why}")
+    gvk = Gvk.of(found)
+    if not gvk.kind and not gvk.version:
+        return found
+    if gvk.group != _GROUP or gvk.kind != _KIND or gvk.version not in VERSIONS:
+        raise UnreadableAnswer(f"no kind {quoted(gvk.kind)} is registered for version {quoted(gvk.api_version)}")
+    if gvk.version != asked.version:
+        raise UnreadableAnswer(f"converting ({gvk.version}.{_KIND}) to ({asked.version}.{_KIND}): unknown conversion")
+    return found
 
 
 def _patch(version: str, answer: Object, is_mutating: bool) -> list[Any]:
@@ -111,8 +116,6 @@ def _patch(version: str, answer: Object, is_mutating: bool) -> list[Any]:
             raise InvalidResponse("webhook returned response.patchType but not response.patch")
         elif kind == "":
             raise InvalidResponse('webhook returned invalid response.patchType of ""')
-        elif kind is not None and kind != "JSONPatch":
-            raise UnsupportedPatch(f"unsupported patch type {quoted(str(kind))}")
     if not is_mutating or not encoded:
         return []
     try:
@@ -122,7 +125,11 @@ def _patch(version: str, answer: Object, is_mutating: bool) -> list[Any]:
     if patch is None:
         return []
     if not isinstance(patch, list):
-        raise UndecodablePatch("received undecodable patch in webhook response: it is no list")
+        word = {dict: "object", str: "string", bool: "bool"}.get(type(patch), "number")
+        why = f"json: cannot unmarshal {word} into Go value of type jsonpatch.Patch"
+        raise UndecodablePatch(f"received undecodable patch in webhook response: {why}")
+    if patch and version == "v1" and kind != "JSONPatch":
+        raise UnsupportedPatch(f"unsupported patch type {quoted(str(kind))}")
     return patch
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -22,7 +22,7 @@ from cybernetes.core.admission.webhooks.hooks import Hook
 from cybernetes.core.api.patch import apply_json_patch
 from cybernetes.core.clock import Random
 from cybernetes.core.errors import ApiError, forbidden, internal, quoted
-from cybernetes.core.objects import Gvr, clone
+from cybernetes.core.objects import Gvr, Object, clone
 from cybernetes.services.apiserver.configured.reinvocation import Reinvocation
 from cybernetes.services.apiserver.configured.variables import Scope
 from cybernetes.services.apiserver.configured.write import ConfiguredWrite
@@ -128,7 +128,7 @@ class Asking:
         try:
             new = apply_json_patch(clone(obj), answer.patch)
         except ApiError as error:
-            raise internal(str(error.__cause__ or error.message)) from error
+            raise internal(_inapplicable(obj, answer.patch)) from error
         told = {
             "configuration": hook.configuration,
             "webhook": hook.name,
@@ -167,6 +167,8 @@ class Asking:
             raise Failed(f"{failed}: failed to call webhook: {error}") from error
         try:
             answer = reviews.response(asked, data, is_mutating=hook.is_mutating)
+        except reviews.UnreadableAnswer as error:
+            raise Failed(f"{failed}: failed to call webhook: {error}") from error
         except (reviews.UnsupportedPatch, reviews.UndecodablePatch) as error:
             raise Failed(f"{failed}: {error}") from error
         except reviews.InvalidResponse as error:
@@ -176,6 +178,24 @@ class Asking:
         if not answer.allowed:
             raise reviews.rejection(hook.name, answer.status)
         return answer
+
+
+def _inapplicable(obj: Object, operations: list[Any]) -> str:
+    """What is told of a patch that does not apply: its first operation that does not."""
+    made = clone(obj)
+    for operation in operations:
+        try:
+            made = apply_json_patch(made, [operation])
+        except ApiError as error:
+            if not isinstance(operation, dict):
+                return error.message
+            name, path = operation.get("op") or "", operation.get("path") or ""
+            if name == "test":
+                return f"testing value {path} failed: test failed"
+            if name not in ("add", "remove", "replace", "move", "copy"):
+                return f"Unexpected kind: {name}"
+            return f"{name} operation does not apply: doc is missing path: {quoted(str(path))}: missing value"
+    return "the patch does not apply"
 
 
 def _annotate(annotations: dict[str, str], name: str, told: Mapping[str, str]) -> None:

@@ -140,6 +140,23 @@ async def test_a_patch_is_held_to_the_type(cluster: Any, hooks: WebhookServer, m
     hooks.answers["/pod"] = lambda request: patch({"op": "remove", "path": "/spec/none"})
     refused = await cluster.post("/api/v1/namespaces/default/pods", {**pod, "metadata": {"name": "q"}})
     assert refused.code == 500
+    assert refused.json()["message"] == (
+        'Internal error occurred: remove operation does not apply: doc is missing path: "/spec/none": missing value'
+    )
+
+
+async def test_a_webhook_that_cannot_be_reached(cluster: Any, hooks: WebhookServer, make_config_map: Any) -> None:
+    hooks.answers["/x"] = lambda request: {"allowed": True}
+    untrusted = {"url": hooks.client("/x")["url"]}
+    for client, why in (
+        ({"url": "https://127.0.0.1:1/x"}, "dial tcp 127.0.0.1:1: connect: connection refused"),
+        (untrusted, "tls: failed to verify certificate: x509: certificate signed by unknown authority"),
+        (hooks.client("/none"), "failed to call webhook: the server could not find the requested resource"),
+    ):
+        await register(cluster, "Validating", "a", hook("x.example.com", client, [rule(["configmaps"])]))
+        answer = await cluster.post(MAPS, make_config_map("a"))
+        assert answer.code == 500 and answer.json()["message"].endswith(why)
+        await cluster.delete(f"{ADMISSION}/validatingwebhookconfigurations/a")
 
 
 @pytest.mark.parametrize("policy", ["Fail", "Ignore"])
@@ -178,8 +195,14 @@ async def test_a_slow_webhook(cluster: Any, hooks: WebhookServer, make_config_ma
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"nonsense", "json parse error"),
-        (b'{"apiVersion":"v1","kind":"Pod"}', "expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview"),
+        (b"nonsense", "failed to call webhook: couldn't get version/kind; json parse error: json: cannot unmarshal"),
+        (b"", "failed to call webhook: 0-length response with status code: 200"),
+        (b'{"response":{}}', 'received invalid webhook response: expected response.uid="'),
+        (b'{"apiVersion":"v1","kind":"Pod"}', 'failed to call webhook: no kind "Pod" is registered for version "v1"'),
+        (
+            b'{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","response":{}}',
+            "converting (v1beta1.AdmissionReview) to (v1.AdmissionReview): unknown conversion",
+        ),
         (b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}', "webhook response was absent"),
         (
             b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"x","allowed":true}}',
