@@ -5,7 +5,7 @@
 The pytest plugin gives fixtures: ``cluster``, ``namespace``, ``fresh_cluster``, ``kubeconfig``.
 """
 
-from cybernetes.services.testing.cluster import Cluster, Image
+from cybernetes.services.testing.cluster import Cluster
 from cybernetes.services.testing.errors import (
     BlockingCallWarning,
     ClusterError,
@@ -13,6 +13,7 @@ from cybernetes.services.testing.errors import (
     NotSettled,
 )
 from cybernetes.services.testing.faults import Crashed, Fault, Faults
+from cybernetes.services.testing.image import Image
 from cybernetes.services.testing.virtualtime import VirtualTime
 
 __all__ = [

@@ -17,7 +17,7 @@ compacts itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 
 from cybernetes.core.store.interface import (
@@ -147,8 +147,13 @@ class MemoryStore:
         import msgpack
 
         revision, records = msgpack.unpackb(path.read_bytes())
+        return cls.holding(revision, (Record(*fields) for fields in records))
+
+    @classmethod
+    def holding(cls, revision: int, records: Iterable[Record]) -> MemoryStore:
+        """A store with this content and no history."""
         store = cls()
-        store._live = SortedMap((fields[0], Record(*fields)) for fields in records)
+        store._live = SortedMap((record.key, record) for record in records)
         store._revision = store._oldest = revision
         return store
 

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from cybernetes.core.auth.user import User
 from cybernetes.core.client.interface import Client
 from cybernetes.core.clock import Clock, Random, SystemClock
-from cybernetes.core.objects import NAMESPACES, Gvr, Object
+from cybernetes.core.objects import NAMESPACES, Object
 from cybernetes.core.store.interface import Event
 from cybernetes.core.store.memory import MemoryStore
 from cybernetes.services.apiserver.apiserver import ApiServer
@@ -31,42 +31,17 @@ from cybernetes.services.testing.endpoint import Endpoint, Identity
 from cybernetes.services.testing.errors import ClusterError, Misuse, NotSettled
 from cybernetes.services.testing.faults import Faults
 from cybernetes.services.testing.faultyclient import HttpFaults
+from cybernetes.services.testing.image import Image
+from cybernetes.services.testing.lifeofnodes import LifeOfNodes
 from cybernetes.services.testing.memorytransport import Network
 from cybernetes.services.testing.parts import ADMIN, COMPONENTS, Options, Parts
-from cybernetes.services.testing.settling import Activity, busy, describe
+from cybernetes.services.testing.resources import resource_of
+from cybernetes.services.testing.settling import Activity, settled
 from cybernetes.services.testing.virtualtime import VirtualTime
 from cybernetes.services.testing.wallclock import WallClock
 from cybernetes.services.testing.watchman import Watchman
 
 ComponentName = Literal["apiserver", "controllers", "scheduler", "nodes"]
-
-#: What ``settle`` gives the world outside to answer, in real seconds, when something outside can call.
-_OUTSIDE_S = 0.2
-
-
-class Image:
-    """The state of a cluster at one moment: ``cluster.fork()`` and ``rollback`` start from it, any number of times."""
-
-    def __init__(self, store: MemoryStore, now_s: float) -> None:
-        self._store = store
-        self.now_s = now_s
-
-    @property
-    def revision(self) -> int:
-        return self._store.revision
-
-    def store(self) -> MemoryStore:
-        """A store of one's own with this content. Below a millisecond for 10,000 objects."""
-        return self._store.fork()
-
-    async def save(self, path: Path) -> None:
-        """Write it to a file, which ``load`` and ``cybernetes.testing.Cluster.load`` read. History is left out."""
-        await self._store.snapshot(path)
-
-    @classmethod
-    def load(cls, path: Path) -> Image:
-        store = MemoryStore.restore(path)
-        return cls(store, 0.0)
 
 
 class Cluster:
@@ -132,6 +107,7 @@ class Cluster:
         self._network: Network | None = None
         self._watchman: Watchman | None = None
         self._wall_clock: WallClock | None = None
+        self.life = LifeOfNodes(self, self._options)
 
     @property
     def node_names(self) -> tuple[str, ...]:
@@ -202,12 +178,13 @@ class Cluster:
 
     async def _start(self) -> None:
         self._activity = Activity(self._store, self.clock.monotonic)
-        self._running.store = self._store
-        await self._running.start()
+        self.running.store = self._store
+        await self.running.start()
         if self._endpoint is not None:
             await self._endpoint.open(self.server)
 
     async def _stop(self) -> None:
+        await self.life.stop()
         if self._parts is not None:
             await self._parts.stop()
         activity, self._activity = self._activity, None
@@ -226,7 +203,8 @@ class Cluster:
         return self.faults.client(component, client)
 
     @property
-    def _running(self) -> Parts:
+    def running(self) -> Parts:
+        """The components. Raises Misuse when there are none."""
         if self._parts is None:
             raise Misuse("this cluster does not run: use it within ``async with``")
         return self._parts
@@ -234,7 +212,7 @@ class Cluster:
     @property
     def server(self) -> ApiServer:
         """The API server. Raises Misuse when it is down."""
-        server = self._running.server
+        server = self.running.server
         if server is None:
             raise Misuse("the API server is down (it was crashed): start it again with restart('apiserver')")
         return server
@@ -254,16 +232,16 @@ class Cluster:
         if isinstance(user, str):
             user = User(user, "", (*groups, "system:authenticated"))
         if component:
-            return self._running.client(component, user)
+            return self.running.client(component, user)
         from cybernetes.services.testing.parts import Reconnecting
 
-        return Reconnecting(self._running, user, "test")
+        return Reconnecting(self.running, user, "test")
 
     @property
     def url(self) -> str:
         """Where asyncio clients of this loop (aiohttp, kr8s, kopf …) find the API, with ``token``: no socket."""
         if self._network is None:
-            self._running  # noqa: B018  # raises when there is nothing to serve
+            self.running  # noqa: B018  # raises when there is nothing to serve
             self._network = Network.of(asyncio.get_running_loop())
             self._host = self._network.free_host()
             self._network.serve(self._host, lambda: self.server.http.accept())
@@ -302,7 +280,7 @@ class Cluster:
         Raises Misuse on the system's clock, ClusterError when a component failed meanwhile.
         """
         await self._virtual("advance()").advance(datetime.timedelta(**duration).total_seconds())
-        self._check()
+        self.check()
 
     async def settle(self, *, within_s: float = 600.0, quiet_s: float = 1.0, horizon_s: float = 10.0) -> None:
         """Return when nothing is left to do, the user's own components included (see ``settling``).
@@ -310,41 +288,18 @@ class Cluster:
         Raises NotSettled after ``within_s`` seconds of the cluster's time, saying who is busy; ClusterError when a
         component failed.
         """
-        clock = self.clock
-        activity = self.activity
-        deadline_s = clock.monotonic() + within_s
-        loop = asyncio.get_running_loop()
-        while True:
-            if self.time is not None:
-                await self.time.idle()
-                if self.time.reachable:
-                    await self.time.outside(_OUTSIDE_S)
-            else:
-                await activity.caught_up()
-            self._check()
-            now_s = clock.monotonic()
-            at_work = busy(self._running, loop.time(), horizon_s)
-            quiet_at_s = activity.changed_s + quiet_s
-            if not at_work and now_s >= quiet_at_s:
-                return
-            if now_s >= deadline_s:
-                raise NotSettled(self._complaint(at_work, within_s), at_work)
-            if self.time is not None:
-                await self.time.step(min(deadline_s, max(quiet_at_s, now_s + 0.1) if not at_work else deadline_s))
-            else:
-                await activity.change(min(0.05 if at_work else quiet_at_s - now_s, deadline_s - now_s))
+        await settled(self, within_s=within_s, quiet_s=quiet_s, horizon_s=horizon_s)
 
-    def _complaint(self, at_work: Sequence[str], within_s: float) -> str:
-        recent = [describe(event) for _, event in list(self.activity.recent)[-5:]]
-        lines = [f"the cluster did not settle within {within_s:g} s (of its own time)"]
-        lines += [f"  busy: {text}" for text in at_work] or ["  nobody in the cluster is busy, but something writes:"]
-        lines += [f"  last: {text}" for text in recent]
-        return "\n".join(lines)
-
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raises ClusterError when a component, or a function of the test, has failed since this was last called."""
         if self.failures:
             error = self.failures.pop(0)
             raise ClusterError(f"a component failed: {error!r}") from error
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been entered and not been left."""
+        return self._activity is not None
 
     def on_event(self, listener: Callable[[Event], None]) -> None:
         """Call ``listener`` with every write to the store from now on, in order, until the cluster is rolled back."""
@@ -361,7 +316,7 @@ class Cluster:
 
     def image(self) -> Image:
         """The state as of now; settle first, or what is under way is in it half done."""
-        self._running  # noqa: B018
+        self.running  # noqa: B018
         return Image(self._store.fork(), self.clock.now())
 
     def fork(self, **options: Any) -> Cluster:
@@ -390,7 +345,7 @@ class Cluster:
 
         Time does not go back.
         """
-        self._running  # noqa: B018
+        self.running  # noqa: B018
         await self._stop()
         self._store = image.store()
         await self._start()
@@ -408,49 +363,24 @@ class Cluster:
 
     async def crash(self, component: ComponentName) -> None:
         """End a component at once; what it knew is lost, what it had in hand stays as it is in the store."""
-        if component not in self._running.running:
-            raise Misuse(f"{component} does not run; running: {', '.join(self._running.running)}")
-        await self._running.stop_one(component)
+        if component not in self.running.running:
+            raise Misuse(f"{component} does not run; running: {', '.join(self.running.running)}")
+        await self.running.stop_one(component)
 
     async def restart(self, component: ComponentName) -> None:
         """Start a component again (after a crash, or after crashing it now)."""
-        await self._running.stop_one(component)
-        await self._running.start_one(component)
+        await self.running.stop_one(component)
+        await self.running.start_one(component)
         if component == "apiserver" and self._endpoint is not None:
             await self._endpoint.open(self.server)
 
     async def kill_node(self, name: str) -> None:
         """A node falls silent: its Lease is not renewed, its pods report nothing. It is noticed after 50 s."""
-        fleet = self._fleet()
-        if name not in self._options.nodes:
-            raise Misuse(f"there is no node {name!r}: {', '.join(self._options.nodes)}")
-        await self._beat(fleet, is_relaxed=False)
-        fleet.silence(name)
+        await self.life.kill(name)
 
     async def revive_node(self, name: str) -> None:
         """A node that was killed is back, with its pods as they were."""
-        fleet = self._fleet()
-        fleet.revive(name)
-        if not fleet.fleet.silent:
-            await self._beat(fleet, is_relaxed=self.time is not None)
-
-    async def _beat(self, nodes: Any, *, is_relaxed: bool) -> None:
-        """Have all nodes renew their Leases now, and be watched as closely as this."""
-        self._options.relax(is_relaxed)
-        nodes.fleet.renew_all(self._options.lease_interval_s)
-        if self.time is not None:
-            await self.time.idle()
-        controllers: Any = self._running.running.get("controllers")
-        for runner in controllers.runners if controllers is not None else ():
-            if runner.controller.name == "node-lifecycle-controller":
-                runner.controller.grace_s = self._options.grace_s
-                runner.add(self._options.nodes)
-
-    def _fleet(self) -> Any:
-        nodes: Any = self._running.running.get("nodes")
-        if nodes is None:
-            raise Misuse("the nodes do not run")
-        return nodes
+        self.life.revive(name)
 
     # Admission and the like as functions: see ``callables``.
 
@@ -476,7 +406,7 @@ class Cluster:
         """Create or update objects of any kind by server-side apply, in namespace "default" when they name none."""
         applied = []
         for obj in objects:
-            gvr, namespaced = self._resource_of(obj)
+            gvr, namespaced = resource_of(self.server, obj)
             metadata = obj["metadata"]
             namespace = metadata.get("namespace", "default") if namespaced else ""
             applied.append(
@@ -491,13 +421,6 @@ class Cluster:
                 )
             )
         return applied
-
-    def _resource_of(self, obj: Object) -> tuple[Gvr, bool]:
-        group, _, version = obj["apiVersion"].rpartition("/")
-        for resource in self.server.registry.all():
-            if resource.kind == obj["kind"] and (resource.gvr.group, resource.gvr.version) == (group, version):
-                return resource.gvr, resource.is_namespaced
-        raise Misuse(f"{obj['apiVersion']} {obj['kind']} is not served; create its CustomResourceDefinition and settle")
 
     @asynccontextmanager
     async def namespace(self, name: str = "") -> AsyncIterator[str]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import datetime
 import inspect
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -120,8 +121,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
 
 def _used(item: pytest.Item) -> list[Any]:
     """The clusters that a test was given by the fixtures of this plugin."""
+    cluster = sys.modules.get("cybernetes.services.testing.cluster")
+    portal = sys.modules.get("cybernetes.services.testing.portal")
+    if cluster is None or portal is None:
+        return []
     given = getattr(item, "funcargs", {})
-    return [given[name] for name in _CLUSTERS if hasattr(given.get(name), "activity")]
+    used = [given[name] for name in _CLUSTERS if isinstance(given.get(name), (cluster.Cluster, portal.StandIn))]
+    return [running for running in used if running.is_running]
 
 
 def _objects(path: Path) -> list[Any]:

@@ -14,17 +14,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from cybernetes.core.store.interface import Event, EventKind
+from cybernetes.services.testing.errors import NotSettled
 from cybernetes.services.testing.parts import Parts
+
+if TYPE_CHECKING:
+    from cybernetes.services.testing.cluster import Cluster
 
 #: Writes below these say nothing about whether there is work.
 _DIARY = b"/registry/events/"
 _NOISE = (b"/registry/leases/", b"/registry/masterleases/", _DIARY)
 #: So much of what happened is kept for reports.
 RECENT_MAX = 1000
+#: What the world outside is given to answer, in real seconds, when something outside can call.
+_OUTSIDE_S = 0.2
+#: How soon it is looked again on the system's clock while somebody is busy.
+_LOOK_S = 0.05
 #: From the store to an informer's handler, and the task that it starts.
 _TURNS = 10
 _PLACING = frozenset({"active", "backoff", "in-flight"})
@@ -127,3 +135,36 @@ def _queues(component: Any) -> Iterator[tuple[str, Any]]:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+async def settled(cluster: Cluster, *, within_s: float, quiet_s: float, horizon_s: float) -> None:
+    """What ``Cluster.settle`` does."""
+    clock, activity, time = cluster.clock, cluster.activity, cluster.time
+    deadline_s = clock.monotonic() + within_s
+    loop = asyncio.get_running_loop()
+    while True:
+        if time is None:
+            await activity.caught_up()
+        else:
+            await time.idle()
+            if time.reachable:
+                await time.outside(_OUTSIDE_S)
+        cluster.check()
+        now_s = clock.monotonic()
+        at_work = busy(cluster.running, loop.time(), horizon_s)
+        quiet_at_s = activity.changed_s + quiet_s
+        if not at_work and now_s >= quiet_at_s:
+            return
+        if now_s >= deadline_s:
+            raise NotSettled(_complaint(activity, at_work, within_s), at_work)
+        if time is None:
+            await activity.change(min(_LOOK_S if at_work else quiet_at_s - now_s, deadline_s - now_s))
+        else:
+            await time.step(deadline_s if at_work else min(deadline_s, quiet_at_s))
+
+
+def _complaint(activity: Activity, at_work: Sequence[str], within_s: float) -> str:
+    lines = [f"the cluster did not settle within {within_s:g} s (of its own time)"]
+    lines += [f"  busy: {text}" for text in at_work] or ["  nobody in the cluster is busy, but something writes:"]
+    lines += [f"  last: {describe(event)}" for _, event in list(activity.recent)[-5:]]
+    return "\n".join(lines)

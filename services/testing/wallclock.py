@@ -70,6 +70,8 @@ class WallClock:
                 return issubclass(other, _REAL_DATETIME)
 
         class VirtualDatetime(_REAL_DATETIME, metaclass=_Kind):
+            __slots__ = ()  # as large as the real one: extension modules look
+
             def __new__(cls, *arguments: Any, **options: Any) -> Any:
                 return _REAL_DATETIME(*arguments, **options)
 

@@ -10,6 +10,8 @@ from manifests import config_map, cron_job, deployment
 from cybernetes.core.auth.user import User
 from cybernetes.core.errors import ApiError
 from cybernetes.core.objects import CONFIG_MAPS, NODES, PODS, Gvr, is_condition_true
+from cybernetes.core.store.lmdb.engine import LmdbEngine
+from cybernetes.core.store.lmdb.store import LmdbStore
 from cybernetes.testing import Cluster, ClusterError, Image, Misuse, NotSettled
 
 DEPLOYMENTS = Gvr("apps", "v1", "deployments")
@@ -65,6 +67,8 @@ async def test_a_node_that_dies_is_noticed_after_its_grace_and_its_pods_move():
         await cluster.advance(minutes=6)
         running = [pod for pod in await pods(cluster) if "deletionTimestamp" not in pod["metadata"]]
         assert {pod["spec"]["nodeName"] for pod in running} == {"node-1"}
+        await cluster.advance(hours=3)
+        assert not is_condition_true(await cluster.api.get(NODES, "node-0"), "Ready")
         await cluster.revive_node("node-0")
         await cluster.settle()
         assert is_condition_true(await cluster.api.get(NODES, "node-0"), "Ready")
@@ -158,6 +162,26 @@ async def test_a_file_keeps_the_state(tmp_path):
         await cluster.settle()
         assert await phases(cluster) == ["Running"] * 2
     assert Image.load(tmp_path / "state").revision > 1
+
+
+async def test_a_snapshot_of_a_live_store_can_be_looked_at(tmp_path):
+    live = LmdbStore(LmdbEngine(tmp_path / "live"))
+    async with Cluster(nodes=1) as cluster:
+        await cluster.apply(deployment(replicas=2))
+        await cluster.settle()
+        for record in (await cluster.image().store().range(b"", b"")).records:
+            await live.put(record.key, record.value, expected_revision=0)
+    await live.snapshot(tmp_path / "snapshot")
+    await live.close()
+    async with Cluster.load(tmp_path / "snapshot", nodes=["node-0"]) as cluster:
+        await cluster.settle()
+        assert await phases(cluster) == ["Running"] * 2
+        await cluster.api.patch(DEPLOYMENTS, "web", {"spec": {"replicas": 3}}, "default")
+        await cluster.settle()
+        assert await phases(cluster) == ["Running"] * 3
+    (tmp_path / "other").write_text("not a snapshot of anything" * 1000)
+    with pytest.raises(Misuse, match="is no snapshot of a cluster"):
+        Image.load(tmp_path / "other")
 
 
 async def test_users_have_their_rights_and_no_more():
