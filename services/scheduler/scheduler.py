@@ -28,7 +28,7 @@ from cybernetes.core.scheduling.extender import Advice, Extender, Review
 from cybernetes.core.scheduling.found import PluginError
 from cybernetes.core.scheduling.interface import Code, Plugin, Status
 from cybernetes.core.scheduling.nodeinfo import NodeError
-from cybernetes.core.scheduling.plugins.registry import Factory
+from cybernetes.core.scheduling.plugins.registry import PLUGINS, Factory
 from cybernetes.core.scheduling.profile import Profile
 from cybernetes.core.scheduling.waiting import WaitingPod
 from cybernetes.services.common.component import Tasks
@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 #: Bindings that may be under way; more would only wait in the API server.
 BINDINGS_MAX = 512
+#: What a plugin may take to write before a pod is bound, or to bind it: volumes and devices are given ten minutes.
+WRITE_S_MAX = 900.0
 #: How long decisions may hold the event loop before others get their turn.
 BURST_S = 0.002
 #: Notes of events are at most this long (core/v1 validation).
@@ -81,7 +83,7 @@ class SchedulerService:
             write_binding=self._write_binding,
         )
         self.engine.scheduler.handle.client = client
-        self.engine.scheduler.handle.guard = Guard(clock)
+        self._guard = self.engine.scheduler.handle.guard = Guard(clock)
         self._extenders = Extenders(extenders)
         self._client = client
         self._clock = clock
@@ -317,13 +319,19 @@ class SchedulerService:
         """Raises ApiError, ConnectionError, TimeoutError; anything else is the plugin's fault."""
         is_slow = False
         try:
-            answer: Any = getattr(plugin, method)(decision.cycle, decision.node_name)
+            call = getattr(plugin, method)
+            if plugin.name in PLUGINS:
+                answer: Any = call(decision.cycle, decision.node_name)
+            else:
+                with self._guard(plugin.name):
+                    answer = call(decision.cycle, decision.node_name)
             if inspect.isawaitable(answer):
                 is_slow = method == "pre_bind"
                 if is_slow:  # it may wait for volumes; others are bound meanwhile
                     self._bindings -= 1
                     self._wake.set()
-                answer = await answer
+                async with asyncio.timeout(WRITE_S_MAX):
+                    answer = await answer
         except (ApiError, ConnectionError, TimeoutError):
             raise
         except Exception as error:

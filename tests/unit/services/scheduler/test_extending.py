@@ -298,3 +298,20 @@ async def test_an_extender_has_a_say_in_preemption(world: World, serve: Serve, k
         return await world.node_of("important")
 
     assert await eventually(is_placed, turns=20_000) == "n2"
+
+
+class BrokenBinder:
+    name = "BrokenBinder"
+
+    def pre_bind(self, cycle: Cycle, node_name: str) -> Status | None:
+        raise OSError("no such disk")
+
+
+async def test_a_plugin_that_raises_while_a_pod_is_bound_gives_its_room_back(world: World) -> None:
+    await world.add_nodes(node("n1", cpu="1"))
+    await world.scheduler(profiles=with_plugin("BrokenBinder"), plugins={"BrokenBinder": lambda a, h: BrokenBinder()})
+    await world.add_pods(pod("theirs", schedulerName="extended"))
+    reason, message = (await eventually(lambda: world.events("theirs")))[0]
+    assert (reason, message) == ("FailedScheduling", 'running PreBind plugin "BrokenBinder": OSError: no such disk')
+    await world.add_pods(pod("ours"))
+    assert await eventually(lambda: world.node_of("ours")) == "n1"
