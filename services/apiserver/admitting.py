@@ -65,6 +65,10 @@ class Admitting:
         attributes = Attributes(
             operation, home, part, call.namespace, name, obj, old, call.user, is_dry_run, call.warnings
         )
+        if call.audit is not None:
+            attributes.annotations = call.audit.annotations
+            if call.audit.wants_request:
+                attributes.request_annotations = call.audit.annotations
         return Admission(self, call, attributes, options)
 
     async def connect(self, call: Call, obj: Object) -> None:

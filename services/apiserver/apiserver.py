@@ -46,6 +46,9 @@ from cybernetes.services.apiserver.aggregation.registration import CustomRegistr
 from cybernetes.services.apiserver.allocation.addresses import Addresses
 from cybernetes.services.apiserver.allocation.ports import NodePorts
 from cybernetes.services.apiserver.allocation.services import Allocator
+from cybernetes.services.apiserver.audit.events import Auditing
+from cybernetes.services.apiserver.audit.log import AuditLog, LogFile
+from cybernetes.services.apiserver.audit.policy import Policy
 from cybernetes.services.apiserver.authentication import Authentication
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.bootstrap import bootstrap
@@ -142,6 +145,9 @@ class Config:
     kubelet_sockets: Path | None = None
     #: Where pods are: reached through such nodes.
     pod_cidrs: Sequence[str] = ()
+    #: What is noted of requests, and where; None: nothing.
+    audit_policy: Policy | None = None
+    audit_log: LogFile | None = None
     #: By what we prove to extension API servers that we are the front proxy.
     proxy_client: ClientCertificate | None = None
     #: Whose word about users is believed, from behind which certificate.
@@ -284,10 +290,16 @@ class ApiServer:
         self._flow_conditions = FlowConditions(self.backend, self._tasks.spawn)
         self.chain.remotes = self.api_services
         self.chain.forward = partial(forward, client=remote_client)
+        self._audit_log: AuditLog | None = None
+        if config.audit_policy is not None and config.audit_log is not None:
+            self._audit_log = AuditLog(config.audit_log, clock)
+            self.chain.auditing = Auditing(config.audit_policy, self._audit_log, clock, random)
         self._is_started = False
 
     async def start(self) -> None:
         """Fill the caches, write what a new cluster needs, listen. Raises StoreError, OSError, ssl.SSLError."""
+        if self._audit_log is not None:
+            self._audit_log.open()
         await self.storage.start()
         self._roles.start()
         self.definitions.start()
@@ -351,6 +363,8 @@ class ApiServer:
             await self._usage.stop()
         await self.webhooks.close()
         await self.storage.stop()
+        if self._audit_log is not None:
+            self._audit_log.close()
 
     def _trust(self) -> None:
         """Whose certificates are accepted: what the listeners' authorities signed, and the front proxy's."""

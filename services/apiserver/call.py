@@ -25,6 +25,7 @@ from cybernetes.core.store.cached import Cached, Selection
 from cybernetes.core.store.dispatch import OnEnd, Sink, Watcher
 from cybernetes.core.store.interface import Compacted
 from cybernetes.core.store.watchcache import WatchCache
+from cybernetes.services.apiserver.audit.events import Record
 from cybernetes.services.apiserver.exchange import Exchange
 from cybernetes.services.apiserver.request import is_true
 
@@ -50,6 +51,8 @@ class Call:
     exchange: Exchange | None = None
     #: Texts for the Warning headers of the answer.
     warnings: list[str] = field(default_factory=list)
+    #: What the audit log is told; None when nothing of this request is noted.
+    audit: Record | None = None
 
     def option(self, name: str, default: str = "") -> str:
         values = self.query.get(name)

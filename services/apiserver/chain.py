@@ -26,6 +26,8 @@ from cybernetes.core.labels import FieldSelector, SelectorError
 from cybernetes.core.objects import NAMESPACES, Gvr
 from cybernetes.services.apiserver import negotiation, socketanswer, warning
 from cybernetes.services.apiserver.aggregation.apiservices import ApiServices, Remote
+from cybernetes.services.apiserver.audit.events import Auditing, Record
+from cybernetes.services.apiserver.audit.noting import note_end, note_refusal, noted, noted_exchange
 from cybernetes.services.apiserver.authentication import Authentication, impersonated
 from cybernetes.services.apiserver.backend import Backend
 from cybernetes.services.apiserver.call import Answer, Call, Document, Item, Items, Query, Stream, Watching
@@ -77,20 +79,26 @@ class Chain:
         #: Group versions that other servers answer for, and the way to them.
         self.remotes: ApiServices | None = None
         self.forward: Forward | None = None
+        self.auditing: Auditing | None = None
 
     async def execute(self, call: Call) -> Answer:
         """Authorize a call and answer it. Raises ApiError; what else goes wrong is logged and raised as a 500."""
+        attributes = _attributes(call)
+        if self.auditing is not None:
+            return await noted(self.auditing, call, attributes, self._execute(call, attributes))
+        return await self._execute(call, attributes)
+
+    async def _execute(self, call: Call, attributes: Attributes) -> Answer:
         clock = self.backend.clock
         began = clock.monotonic()
         code = 200
         try:
-            attributes = _attributes(call)
             try:
-                self._authorize(call.user, attributes)
+                self._authorize(call.user, attributes, call.audit)
             except ApiError:
                 # What grants it may have been written a moment ago: a refusal is as new as any read.
                 await self.backend.storage.catch_up()
-                self._authorize(call.user, attributes)
+                self._authorize(call.user, attributes, call.audit)
             handler = self.routes.find(call)
             subresource = call.subresource.name if call.subresource is not None else ""
             if call.verb in LONG_RUNNING_VERBS or subresource in LONG_RUNNING_SUBRESOURCES:
@@ -119,9 +127,11 @@ class Chain:
         finally:
             self._observe(call, code, clock.monotonic() - began)
 
-    def _authorize(self, user: User, attributes: Attributes) -> None:
+    def _authorize(self, user: User, attributes: Attributes, record: Record | None = None) -> None:
         """Raises ApiError 403."""
         decision = self.backend.authorize(user, attributes)
+        if record is not None:
+            record.decided(decision.allowed, decision.reason)
         if not decision.allowed:
             raise refusal(user, attributes, decision.reason)
 
@@ -145,24 +155,32 @@ class Chain:
         except ApiError as error:
             if exchange.has_started:
                 raise ConnectionResetError("refused in the middle of an answer") from error
+            if self.auditing is not None and not exchange.is_audited:
+                note_refusal(self.auditing, exchange, error)
             respond_error(exchange, error)
 
     async def _serve(self, exchange: Exchange, request: HttpRequest) -> None:
+        exchange.audit_id = _audit_id(request) or self.backend.random.uid()
+        exchange.extra = b"Audit-Id: %b\r\n" % exchange.audit_id.encode("latin-1")
         path, raw_query = split_target(request.target)
         query = parse_query(raw_query)
         info = parse_info(request.method, path, query)
         user = self.authentication.of(exchange.connection, request)
         if request.impersonates:
+            exchange.impersonator = user
             user = impersonated(user, request, self.backend.authorize)
-        exchange.extra += self.fairness.ticket(user, _attributes_of(info)).headers
+        attributes = _attributes_of(info)
+        exchange.extra += self.fairness.ticket(user, attributes).headers
         remote = self.remotes.find(path) if self.remotes is not None else None
         if remote is not None and self.forward is not None:
-            self._authorize(user, _attributes_of(info))
-            await self.forward(exchange, user, remote)
+            with noted_exchange(self.auditing, exchange, user, attributes) as record:
+                self._authorize(user, attributes, record)
+                await self.forward(exchange, user, remote)
             return
         if not info.is_resource:
-            self._authorize(user, _attributes_of(info))
-            await self.pages.serve(exchange, path, query, user)
+            with noted_exchange(self.auditing, exchange, user, attributes) as record:
+                self._authorize(user, attributes, record)
+                await self.pages.serve(exchange, path, query, user)
             return
         resource, subresource = self._find(user, info, exchange)
         if resource is None:
@@ -195,6 +213,8 @@ class Chain:
         pretty = _is_pretty(call.query, call.user_agent)
         shape = Shape(form, self.backend.clock.now(), call.option("includeObject"), pretty)
         await self._answer(exchange, call, await self.execute(call), shape)
+        if call.audit is not None:
+            note_end(exchange, call.audit)
 
     def _find(self, user: User, info: RequestInfo, exchange: Exchange) -> tuple[Resource | None, Subresource | None]:
         """What is asked for. Who may not ask for it is refused before learning whether it exists."""
@@ -284,6 +304,12 @@ class Chain:
             "code": error.code,
         }
         return orjson.dumps(status)
+
+
+def _audit_id(request: HttpRequest) -> str:
+    """The id that a client gives its request."""
+    given = request.headers.get("audit-id", "")
+    return given if len(given) <= 64 and given.isascii() and given.isprintable() else ""
 
 
 def _attributes(call: Call) -> Attributes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cybernetes.services.apiserver.http1 import HttpRequest
 
 if TYPE_CHECKING:
+    from cybernetes.core.auth.user import User
     from cybernetes.services.apiserver.server import Connection
 
 _STATUS_LINES = {
@@ -28,13 +29,18 @@ class Exchange:
     __slots__ = (
         "_chunked",
         "_has_body",
+        "audit_id",
+        "code",
         "connection",
         "extra",
         "finish_work",
         "has_started",
+        "impersonator",
+        "is_audited",
         "is_finished",
         "is_overdue",
         "on_close",
+        "on_end",
         "request",
         "warnings",
     )
@@ -42,6 +48,13 @@ class Exchange:
     def __init__(self, connection: Connection, request: HttpRequest) -> None:
         self.connection = connection
         self.request = request
+        #: For the audit log: the request's id, who asks when that is not the user, whether it is noted already.
+        self.audit_id = ""
+        self.impersonator: User | None = None
+        self.is_audited = False
+        #: The code that was answered, 0 before; and who is told when a long answer has ended.
+        self.code = 0
+        self.on_end: Callable[[], None] | None = None
         #: Header lines that go with whatever answer comes.
         self.extra = b""
         self.has_started = False
@@ -60,6 +73,7 @@ class Exchange:
     def respond(self, code: int, headers: bytes, body: bytes) -> None:
         """The whole answer. ``headers`` are complete lines, each with its CRLF, without length and date."""
         self.has_started = self.is_finished = True
+        self.code = code
         connection = self.connection
         head = b"%b%b%b%bContent-Length: %d\r\n%b\r\n" % (
             status_line(code),
@@ -79,6 +93,7 @@ class Exchange:
     def start(self, code: int, headers: bytes) -> None:
         """The head of an answer whose body follows in pieces."""
         self.has_started = True
+        self.code = code
         connection, request = self.connection, self.request
         self._has_body = request.method != "HEAD"
         self._chunked = self._has_body and not request.is_old
@@ -117,11 +132,18 @@ class Exchange:
         """The end of the body."""
         if not self.is_finished:
             self.is_finished = True
+            self.ended()
             if self._chunked and not self.connection.is_lost:
                 self.connection.transport.write(b"0\r\n\r\n")
             if self.on_close is not None:
                 self.on_close = None
                 self.connection.finished(self)
+
+    def ended(self) -> None:
+        """The answer is over, whoever ended it."""
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end()
 
     def detach(self, on_close: Callable[[], None]) -> None:
         """The handler returns now and the body goes on, written by callbacks, until one of them calls ``finish``: a

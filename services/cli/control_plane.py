@@ -27,7 +27,7 @@ from cybernetes.core.store.open import open_store
 from cybernetes.services.apiserver.aggregation.apiservices import ClientCertificate
 from cybernetes.services.apiserver.apiserver import ApiServer, Config, Listener, Tls
 from cybernetes.services.apiserver.peers import FrontProxy
-from cybernetes.services.cli import roles, storageclass
+from cybernetes.services.cli import auditing, roles, storageclass
 from cybernetes.services.cli.addresses import host_addresses, node_addresses, node_names
 from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
 from cybernetes.services.cli.pki import Pki, server_context
@@ -98,6 +98,7 @@ class ControlPlane:
         hosts = [options.bind_address]
         if ipaddress.ip_address(options.bind_address).is_loopback:
             hosts += [address for address in addresses if not options.rootless and not options.is_simulated]
+        audit_policy, audit_log = auditing.settings(options, is_worker=self.is_worker)
         server = ApiServer(
             store,
             self.clock,
@@ -119,6 +120,8 @@ class ControlPlane:
                 is_published=not self.is_worker,
                 service_account_keys=[Key(pki.service_account_key())],
                 kubelet_tls=self._kubelet_context(pki),
+                audit_policy=audit_policy,
+                audit_log=audit_log,
                 proxy_client=ClientCertificate(pki.path("front-proxy-client.crt"), pki.path("front-proxy-client.key")),
                 front_proxy=FrontProxy(pki.path("front-proxy-ca.crt"), ["front-proxy-client"]),
                 kubelet_sockets=self.data.path / "nodes" if options.rootless else None,

@@ -54,6 +54,12 @@ class ClusterOptions:
     load_balancer_pool: str = ""
     #: The folder of the first node's static pods; empty for none.
     manifests: str = ""
+    #: What is noted of requests to the API, and where; and when the file is put aside (see ``auditing``).
+    audit_policy: str = ""
+    audit_log: str = ""
+    audit_log_size_mb: int = 100
+    audit_log_backups: int = 0
+    audit_log_days: int = 0
     seed: int | None = None
     #: True where the node lives in a user namespace of its own because we are not root.
     rootless: bool = False

@@ -52,6 +52,7 @@ def _up(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scheduler-config", default="", metavar="FILE", help="a KubeSchedulerConfiguration")
     parser.add_argument("--scheduler-plugins", default="", metavar="FILE", help="Python with scheduler plugins")
     parser.add_argument("--manifests", default="", metavar="DIR", help="static pods of the first node")
+    _auditing(parser)
     parser.add_argument("--detach", action="store_true", help="return when the cluster is ready, and leave it running")
 
 
@@ -64,6 +65,14 @@ def _controllers(parser: argparse.ArgumentParser, default: str) -> None:
 def _controller_manager(parser: argparse.ArgumentParser) -> None:
     _part(parser)
     _controllers(parser, "")
+
+
+def _auditing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--audit-policy-file", metavar="FILE", help="what is noted of requests (audit.k8s.io/v1)")
+    parser.add_argument("--audit-log-path", metavar="FILE", help="where, as JSON lines; - is the standard output")
+    parser.add_argument("--audit-log-maxsize", type=int, metavar="MB", help="put the file aside when it is so large")
+    parser.add_argument("--audit-log-maxbackup", type=int, metavar="N", help="keep so many of these (0: all)")
+    parser.add_argument("--audit-log-maxage", type=int, metavar="DAYS", help="keep them so long (0: for ever)")
 
 
 def _down(parser: argparse.ArgumentParser) -> None:
@@ -88,6 +97,7 @@ def _part(parser: argparse.ArgumentParser) -> None:
 
 def _apiserver(parser: argparse.ArgumentParser) -> None:
     _part(parser)
+    _auditing(parser)
     parser.add_argument("--worker", action="store_true", help="beside the first one of the cluster, on its port")
 
 

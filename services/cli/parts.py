@@ -33,6 +33,10 @@ def run(given: argparse.Namespace) -> int:
             raise CommandError(str(failure)) from None
     from cybernetes.services.cli import control_plane
 
+    if given.command == "apiserver":
+        from cybernetes.services.cli import auditing
+
+        options = replace(options, **auditing.chosen(given))
     if given.command == "control-plane":
         return run_process(given.ready_fd, control_plane.starter(data, options))
     if given.command == "apiserver" and given.worker:

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cybernetes.core.clock import SystemClock
 from cybernetes.core.store.etcd import address as etcd_address
@@ -99,7 +100,17 @@ def decide(given: argparse.Namespace) -> ClusterOptions:
         scheduler_plugins=str(Path(given.scheduler_plugins).absolute()) if given.scheduler_plugins else "",
         manifests=str(Path(given.manifests).absolute()) if given.manifests else "",
         rootless=is_rootless,
+        **_audited(given),
     )
+
+
+def _audited(given: argparse.Namespace) -> dict[str, Any]:
+    """Imported late, as few are."""
+    if given.audit_policy_file is None and given.audit_log_path is None:
+        return {}
+    from cybernetes.services.cli import auditing
+
+    return auditing.chosen(given)
 
 
 def _check_controllers(given: argparse.Namespace) -> None:
