@@ -165,9 +165,8 @@ class Chain:
         path, raw_query = split_target(request.target)
         query = parse_query(raw_query)
         info = parse_info(request.method, path, query)
-        user = self.authentication.of(exchange.connection, request)
+        user = exchange.user = self.authentication.of(exchange.connection, request)
         if request.impersonates:
-            exchange.impersonator = user
             user = impersonated(user, request, self.backend.authorize)
         attributes = _attributes_of(info)
         exchange.extra += self.fairness.ticket(user, attributes).headers
@@ -355,6 +354,8 @@ def respond_error(exchange: Exchange, error: ApiError) -> None:
     headers = b"Content-Type: %b\r\n%b" % (form.media.encode(), _NO_CACHE)
     if exchange.warnings:
         headers += warning.headers(exchange.warnings)
+    if error.code == 403:
+        headers += b"X-Content-Type-Options: nosniff\r\n"
     if error.retry_after_s is not None:
         headers += b"Retry-After: %d\r\n" % error.retry_after_s
     if error.code == 401 and error.message == unauthorized().message:

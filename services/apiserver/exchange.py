@@ -35,22 +35,22 @@ class Exchange:
         "extra",
         "finish_work",
         "has_started",
-        "impersonator",
         "is_audited",
         "is_finished",
         "is_overdue",
         "on_close",
         "on_end",
         "request",
+        "user",
         "warnings",
     )
 
     def __init__(self, connection: Connection, request: HttpRequest) -> None:
         self.connection = connection
         self.request = request
-        #: For the audit log: the request's id, who asks when that is not the user, whether it is noted already.
+        #: For the audit log: the request's id, who asks (for whomever), whether it is noted already.
         self.audit_id = ""
-        self.impersonator: User | None = None
+        self.user: User | None = None
         self.is_audited = False
         #: The code that was answered, 0 before; and who is told when a long answer has ended.
         self.code = 0

@@ -117,7 +117,9 @@ _NOT_IN_V2 = frozenset({"oneOf", "anyOf", "not", "nullable", "default"})
 
 
 def _version(remote: Remote) -> Object:
-    freshness = "Current" if remote.is_available and remote.discovered else "Stale"
+    if not remote.discovered:
+        return {"version": remote.version, "freshness": "Stale"}
+    freshness = "Current" if remote.is_available else "Stale"
     return {"version": remote.version, "resources": remote.discovered, "freshness": freshness}
 
 

@@ -17,7 +17,10 @@ from cybernetes.services.apiserver.subresources.streams import HOP_BY_HOP, forwa
 from cybernetes.services.apiserver.upstream import Head, Upstream, UpstreamError
 
 _NAMES = requestheader.HeaderNames()
-_TEXT = b"Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
+_TEXT = (
+    b"Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
+    b"Cache-Control: no-cache, private\r\n"
+)
 _OURS = frozenset({"date", "content-length"})
 
 

@@ -124,4 +124,4 @@ class CustomRegistration:
     def _call(self, verb: str, name: str) -> Call:
         resource = self._backend.registry.get(API_SERVICES)
         assert resource is not None
-        return Call(verb, resource, None, "", name, _USER, {}, API_SERVER_NAME)
+        return Call(verb, resource, None, "", name, _USER, {}, "kube-apiserver")

@@ -57,7 +57,7 @@ async def publish(backend: Backend, client_ca: str, proxy_ca: str, proxy_names: 
             "metadata": {"name": NAME, "namespace": NAMESPACE},
             "data": data,
         }
-        call = Call("create", resource, None, NAMESPACE, "", _USER, {}, API_SERVER_NAME, obj=obj)
+        call = Call("create", resource, None, NAMESPACE, "", _USER, {}, "kube-apiserver", obj=obj)
         try:
             await create(backend, call)
             return

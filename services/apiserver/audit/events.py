@@ -17,7 +17,7 @@ from cybernetes.core.auth.attributes import Attributes
 from cybernetes.core.auth.user import User
 from cybernetes.core.clock import Clock, Random, format_micro_time
 from cybernetes.core.errors import ApiError
-from cybernetes.core.objects import Object
+from cybernetes.core.objects import Gvk, Object
 from cybernetes.services.apiserver.audit.log import AuditLog
 from cybernetes.services.apiserver.audit.policy import LEVELS, Judgement, Policy
 
@@ -54,8 +54,8 @@ class Record:
         self.annotations["authorization.k8s.io/decision"] = "allow" if allowed else "forbid"
         self.annotations["authorization.k8s.io/reason"] = reason
 
-    def sent(self, body: bytes, obj: Any = None) -> None:
-        """What the client sent: an object, or its JSON."""
+    def sent(self, body: bytes, obj: Any = None, kind: Gvk | None = None) -> None:
+        """What the client sent: an object, or its JSON. ``kind`` is what it must be, where it does not say so."""
         if not self.wants_request:
             return
         if obj is None:
@@ -63,6 +63,8 @@ class Record:
                 obj = orjson.loads(body)
             except orjson.JSONDecodeError:
                 return
+        if kind is not None and isinstance(obj, dict):
+            obj = {"kind": kind.kind, "apiVersion": kind.api_version, **obj}
         self._event["requestObject"] = self._shown(obj)
         reference = self._event.get("objectRef")
         metadata = obj.get("metadata") if isinstance(obj, dict) else None
@@ -82,9 +84,10 @@ class Record:
             return
         self._is_complete = True
         if error is not None:
-            status = {name: value for name, value in error.status.items() if name not in ("kind", "apiVersion")}
-            self._event["responseStatus"] = status
             obj = error.status
+        if isinstance(obj, dict) and obj.get("kind") == "Status":
+            status = {name: value for name, value in obj.items() if name not in ("kind", "apiVersion")}
+            self._event["responseStatus"] = {**status, "code": code}
         else:
             self._event["responseStatus"] = {"metadata": {}, "code": code}
         if obj is not None and self.wants_response:
@@ -133,7 +136,7 @@ class Auditing:
         impersonator: User | None = None,
     ) -> Record | None:
         """The record of a request, None when nothing of it is noted. ``impersonator`` is who asks for ``user``."""
-        judgement = self._policy.judge(user, request)
+        judgement = self._policy.judge(impersonator or user, request)
         if judgement.level < _METADATA:
             return None
         event: Object = {

@@ -23,7 +23,7 @@ _NOBODY = User("")
 
 async def noted(auditing: Auditing, call: Call, attributes: Attributes, work: Coroutine[Any, Any, Answer]) -> Answer:
     """What ``work`` answers to ``call``, and its events. An answer that goes on is ended by ``note_end``."""
-    from cybernetes.services.apiserver.call import Stream, Watching
+    from cybernetes.services.apiserver.call import Stream, Watching, kind_of
 
     exchange = call.exchange
     if exchange is not None:
@@ -34,7 +34,8 @@ async def noted(auditing: Auditing, call: Call, attributes: Attributes, work: Co
     if record is None:
         return await work
     if call.body or call.obj is not None:
-        record.sent(call.body, clone(call.obj) if isinstance(call.obj, dict) else call.obj)
+        kind = kind_of(call.resource, call.subresource) if call.verb in ("create", "update") else None
+        record.sent(call.body, clone(call.obj) if isinstance(call.obj, dict) else call.obj, kind)
     try:
         answer = await work
     except ApiError as error:
@@ -46,7 +47,7 @@ async def noted(auditing: Auditing, call: Call, attributes: Attributes, work: Co
     if isinstance(answer, Watching | Stream):
         record.started()
     else:
-        record.complete(getattr(answer, "code", 200), None, _object(answer) if record.wants_response else None)
+        record.complete(getattr(answer, "code", 200), None, _object(answer, record))
     return answer
 
 
@@ -92,7 +93,7 @@ def note_refusal(auditing: Auditing, exchange: Exchange, error: ApiError) -> Non
         info.name,
         "" if info.is_resource else info.path,
     )
-    record = _begin(auditing, exchange, exchange.impersonator or _NOBODY, attributes)
+    record = _begin(auditing, exchange, exchange.user or _NOBODY, attributes)
     if record is not None:
         record.complete(error.code, error)
 
@@ -100,7 +101,6 @@ def note_refusal(auditing: Auditing, exchange: Exchange, error: ApiError) -> Non
 def _begin(auditing: Auditing, exchange: Exchange, user: User, attributes: Attributes) -> Record | None:
     exchange.is_audited = True
     request = exchange.request
-    impersonator = exchange.impersonator
     return auditing.begin(
         user,
         attributes,
@@ -108,7 +108,7 @@ def _begin(auditing: Auditing, exchange: Exchange, user: User, attributes: Attri
         user_agent=request.headers.get("user-agent", ""),
         source=exchange.connection.peer_address,
         audit_id=exchange.audit_id,
-        impersonator=impersonator if impersonator is not user else None,
+        impersonator=exchange.user if exchange.user is not user else None,
     )
 
 
@@ -122,14 +122,16 @@ def _uri(call: Call, attributes: Attributes) -> str:
     return "/" + "/".join(part for part in parts if part)
 
 
-def _object(answer: Answer) -> Any:
-    """The answer as an object."""
+def _object(answer: Answer, record: Record) -> Any:
+    """The answer as an object, as far as it is noted."""
     from cybernetes.services.apiserver.call import Document, Item, Items
 
-    if isinstance(answer, Item):
-        return answer.object()
     if isinstance(answer, Document):
         return answer.obj
+    if not record.wants_response:
+        return None
+    if isinstance(answer, Item):
+        return answer.object()
     if isinstance(answer, Items):
         resource = answer.resource
         head = {"kind": resource.list_kind, "apiVersion": resource.gvr.api_version}
