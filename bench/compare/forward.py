@@ -2,7 +2,8 @@
 
 Two pods on a bridge, and the proxy's namespace behind a veth, as on a node. Every contender listens on the same cluster
 IP in that namespace, ours with its backend sockets on the host, as the service proxy does it. The client is in one pod,
-the server (nginx, iperf3) in the other. ``direct`` is pod to pod, without anybody between.
+the server (nginx, iperf3) in the other. ``direct`` is pod to pod, without anybody between; with ``ours nftables`` the
+kernel translates and nobody runs.
 
     apt-get install haproxy nginx-light libnginx-mod-stream iperf3 wrk; python bench/compare/forward.py [--seconds 4]
 
@@ -93,18 +94,34 @@ http {{
 """
 
 
-def start(namespace: int | None, command: list[str]) -> subprocess.Popen[str]:
+NFTABLES = """
+import signal
+from cybernetes.core.network.endpoints import Backend
+from cybernetes.core.network.table import Binding, Changes, Frontend, Target
+from cybernetes.services.proxy.nftables import KernelServices
+import sys
+kernel = KernelServices("cybernetes_compare", ["10.99.0.0/16"], ["10.213.0.0/16"], only_pods=True)
+targets = {f"t:{port}/TCP/4": Target("t", "TCP", (Backend(sys.argv[1], port),)) for port in (5201, 8080)}
+frontends = {
+    Frontend(4, "TCP", "10.99.0.10", port): Binding(f"t:{port}/TCP/4", "ClusterIP") for port in (5201, 8080)
+}
+kernel.apply(Changes(targets, frontends))
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+signal.sigwait([signal.SIGTERM])
+kernel.remove()
+"""
+
+
+def start(namespace: int | None, command: list[str], *, output: int = subprocess.PIPE) -> subprocess.Popen[str]:
     def run() -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, pass_fds=[namespace or 0]
-        )
+        return subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL, text=True, pass_fds=[namespace or 0])
 
     return run() if namespace is None else netns.run_in(namespace, run)
 
 
 @contextmanager
 def process(namespace: int | None, command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    started = start(namespace, command)
+    started = start(namespace, command, output=subprocess.DEVNULL)  # nobody reads it
     try:
         yield started
     finally:
@@ -138,7 +155,7 @@ def iperf(client: int, address: str, streams: int, seconds: int) -> float:
     """Gigabits a second that arrived."""
     command = ["iperf3", "-J", "-c", address, "-t", str(seconds), "-P", str(streams)]
     for _ in range(20):
-        output, _ = start(client, command).communicate(timeout=seconds + 30)
+        output, _ = start(client, command).communicate(timeout=seconds + 90)
         received = json.loads(output).get("end", {}).get("sum_received")
         if received:  # else the server is still at the test before
             return float(received["bits_per_second"]) / 1e9
@@ -149,7 +166,7 @@ def iperf(client: int, address: str, streams: int, seconds: int) -> float:
 def wrk(client: int, address: str, connections: int, seconds: int, *headers: str) -> dict[str, float]:
     options = [part for header in headers for part in ("-H", header)]
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *options, f"http://{address}:{WEB}/"]
-    output, _ = start(client, command).communicate(timeout=seconds + 30)
+    output, _ = start(client, command).communicate(timeout=seconds + 90)
     found = {"rate": float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1])}  # type: ignore[index]
     scale = {"us": 1.0, "ms": 1e3, "s": 1e6}
     for percentile in ("50", "99"):
@@ -184,7 +201,8 @@ def measure(client: int, address: str, process_id: int | None, seconds: int) -> 
 def contenders(directory: Path, backend: str, namespace: int) -> dict[str, tuple[int | None, list[str]]]:
     values = {"ip": CLUSTER_IP, "backend": backend, "threads": os.cpu_count(), "directory": directory}
     result: dict[str, tuple[int | None, list[str]]] = {
-        "ours": (None, [sys.executable, "-c", OURS, backend, str(namespace)])
+        "ours": (None, [sys.executable, "-c", OURS, backend, str(namespace)]),
+        "ours nftables": (None, [sys.executable, "-c", NFTABLES, backend]),
     }
     if shutil.which("haproxy"):
         for name, options in (("haproxy", ""), ("haproxy splice", "option splice-auto")):
