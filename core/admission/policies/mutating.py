@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cybernetes.core.admission import patchproblems
 from cybernetes.core.admission.policies import patchtypes
 from cybernetes.core.admission.policies.composition import Budget, Compiled, Composed, Composition, OutOfBudget
 from cybernetes.core.admission.policies.definitions import Policy, variables_of
@@ -62,12 +63,13 @@ def _mutation(composed: Composed, raw: Object) -> Mutation:
 class Mutation:
     """One step of a policy."""
 
-    __slots__ = ("_compiled", "_composed", "_is_patch")
+    __slots__ = ("_compiled", "_composed", "is_patch")
 
     def __init__(self, composed: Composed, compiled: Compiled, is_patch: bool) -> None:
         self._composed = composed
         self._compiled = compiled
-        self._is_patch = is_patch
+        #: Whether it makes a JSON patch, whose result may have no unknown fields.
+        self.is_patch = is_patch
 
     def apply(self, obj: Object, variables: Mapping[str, Any], type_: MergeType) -> Object:
         """A new object made of ``obj``, which is that of ``variables``. Raises MutationError."""
@@ -79,7 +81,7 @@ class Mutation:
             raise MutationError(str(error)) from None
         if value.error:
             raise MutationError(value.error)
-        return _patched(obj, value.value) if self._is_patch else _merged(obj, value.value, type_)
+        return _patched(obj, value.value) if self.is_patch else _merged(obj, value.value, type_)
 
 
 def _patched(obj: Object, operations: list[Any]) -> Object:
@@ -105,7 +107,7 @@ def _patched(obj: Object, operations: list[Any]) -> Object:
 
         if isinstance(error.__cause__, JsonPatchTestFailed):
             return clone(obj)  # a test that fails means: not this object
-        raise MutationError(f"JSON Patch: {error.__cause__ or error.message}") from None
+        raise MutationError(f"JSON Patch: {patchproblems.explain(obj, made)}") from None
 
 
 def _merged(obj: Object, configuration: Any, type_: MergeType) -> Object:

@@ -1,7 +1,7 @@
 """Custom resources in OpenAPI (upstream: controller/openapi/builder): their schemas, with what every object has.
 
 The third version publishes a schema as it is. The second, which kubectl of old reads, leaves out what that cannot cope
-with: combinations, and everything below fields that are nullable or keep unknown fields.
+with: combinations, defaults, and everything below fields that are nullable or keep unknown fields.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _EITHER_TYPES = [{"type": "integer"}, {"type": "string"}]
 _COMBINING = ("allOf", "anyOf", "oneOf", "not")
 #: Whose texts for kind, apiVersion and metadata are those of every object.
 _EXAMPLE = "io.k8s.api.core.v1.ConfigMap"
+_EXAMPLE_LIST = "io.k8s.api.core.v1.PodList"
 _MORE = "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md"
 
 
@@ -55,7 +56,7 @@ def _object(custom: Custom, dialect: Dialect) -> Json:
 
 
 def _list(resource: Resource, name: str, dialect: Dialect) -> Json:
-    texts = schema.load().descriptions(_EXAMPLE + "List")
+    texts = schema.load().descriptions(_EXAMPLE_LIST)
     gvr = resource.gvr
     items: Json = {
         "description": f"List of {gvr.resource}. More info: {_MORE}",
@@ -96,7 +97,7 @@ def _published(raw: Mapping[str, Any], is_v2: bool) -> Json:
     if result.get(_EITHER):
         _unfold(result)
     if is_v2:
-        for key in _COMBINING:
+        for key in (*_COMBINING, "default"):
             result.pop(key, None)
         nullable = result.pop("nullable", False)
         if nullable or result.get(_PRESERVE):

@@ -13,16 +13,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
+from cybernetes.core.admission import patchproblems
 from cybernetes.core.admission.webhooks import reviews
 from cybernetes.core.admission.webhooks.hooks import Hook
 from cybernetes.core.api.patch import apply_json_patch
 from cybernetes.core.clock import Random
 from cybernetes.core.errors import ApiError, forbidden, internal, quoted
-from cybernetes.core.objects import Gvr, Object, clone
+from cybernetes.core.objects import Gvr, clone
 from cybernetes.services.apiserver.configured.reinvocation import Reinvocation
 from cybernetes.services.apiserver.configured.variables import Scope
 from cybernetes.services.apiserver.configured.write import ConfiguredWrite
@@ -128,7 +129,7 @@ class Asking:
         try:
             new = apply_json_patch(clone(obj), answer.patch)
         except ApiError as error:
-            raise internal(_inapplicable(obj, answer.patch)) from error
+            raise internal(patchproblems.explain(obj, answer.patch)) from error
         told = {
             "configuration": hook.configuration,
             "webhook": hook.name,
@@ -178,24 +179,6 @@ class Asking:
         if not answer.allowed:
             raise reviews.rejection(hook.name, answer.status)
         return answer
-
-
-def _inapplicable(obj: Object, operations: list[Any]) -> str:
-    """What is told of a patch that does not apply: its first operation that does not."""
-    made = clone(obj)
-    for operation in operations:
-        try:
-            made = apply_json_patch(made, [operation])
-        except ApiError as error:
-            if not isinstance(operation, dict):
-                return error.message
-            name, path = operation.get("op") or "", operation.get("path") or ""
-            if name == "test":
-                return f"testing value {path} failed: test failed"
-            if name not in ("add", "remove", "replace", "move", "copy"):
-                return f"Unexpected kind: {name}"
-            return f"{name} operation does not apply: doc is missing path: {quoted(str(path))}: missing value"
-    return "the patch does not apply"
 
 
 def _annotate(annotations: dict[str, str], name: str, told: Mapping[str, str]) -> None:

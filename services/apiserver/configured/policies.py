@@ -150,7 +150,7 @@ class Policies:
             except MutationError as error:
                 _fail(denied, policy, invocation.binding.name, str(error), "Invalid")
                 continue
-            has_changed = await write.put(new, resource) or has_changed
+            has_changed = await write.put(new, resource, is_strict=mutation.is_patch) or has_changed
         return has_changed
 
     async def _invocations(self, write: ConfiguredWrite, policies: tuple[Bound, ...], denied: list[Denied]) -> Any:

@@ -95,8 +95,11 @@ class ConfiguredWrite:
             self._old[resource] = await self._seen(old, resource) if old is not None else None
         return self._old[resource]
 
-    async def put(self, new: Object, resource: Gvr) -> bool:
-        """Take ``new``, of ``resource``, as the object. Returns whether it differs. Raises ApiError 500."""
+    async def put(self, new: Object, resource: Gvr, *, is_strict: bool = False) -> bool:
+        """Take ``new``, of ``resource``, as the object. Returns whether it differs. Raises ApiError 500.
+
+        ``is_strict``: unknown fields of a built-in kind are refused, not dropped.
+        """
         before = await self.object(resource)
         target = self._resource(resource)
         obj = self.attributes.obj
@@ -105,7 +108,7 @@ class ConfiguredWrite:
             return self._put_scale(obj, before, new)
         is_own = self._is_own_kind(obj)
         if is_own:
-            new = _held(target, new)
+            new = _held(target, new, "Strict" if is_strict and target.custom is None else "Ignore")
         if new == before:
             return False
         if self._old_revision and isinstance(new.get("metadata"), dict):
@@ -194,10 +197,10 @@ class ConfiguredWrite:
         return labels_of(self._namespace())
 
 
-def _held(resource: Resource, new: Object) -> Object:
+def _held(resource: Resource, new: Object, field_validation: str) -> Object:
     """A changed object as one of its type: pruned and defaulted. Raises ApiError 500."""
     try:
-        codec.check(resource, new, b"", "Ignore")
+        codec.check(resource, new, b"", field_validation)
     except ApiError as error:
         raise internal(
             error.message.partition(f"cannot be handled as a {resource.kind}: ")[2] or error.message

@@ -415,7 +415,10 @@ async def test_a_json_patch(cluster: Any) -> None:
             applying("Object{spec: Object.wrong{replicas: 1}}"),
             'unexpected type name "Object.wrong", expected "Object.spec"',
         ),
-        (patching("[JSONPatch{op: 'remove', path: '/none/none'}]"), "JSON Patch: "),
+        (
+            patching("[JSONPatch{op: 'remove', path: '/spec/none'}]"),
+            "JSON Patch: error in remove for path: '/spec/none': Unable to remove nonexistent key: none: missing value",
+        ),
     ],
 )
 async def test_mutations_that_cannot_be_made(cluster: Any, mutation: Object, why: str) -> None:
@@ -450,3 +453,11 @@ async def test_custom_resources_are_changed(cluster: Any) -> None:
     tab = {"apiVersion": f"{GROUP}/v1", "kind": "Tab", "metadata": {"name": "a"}, "spec": {"count": 1}}
     created = await cluster.post(f"/apis/{GROUP}/v1/namespaces/default/tabs", tab)
     assert created.json()["spec"] == {"count": 2}, created.body
+
+
+async def test_a_patch_may_not_add_unknown_fields(cluster: Any) -> None:
+    unknown = patching("[JSONPatch{op: 'add', path: '/spec/foo', value: 1}]")
+    await bind(cluster, mutating("p", unknown), mutating_binding("b", "p"))
+    answer = await cluster.post(DEPLOYMENTS, deployment("a"))
+    assert answer.code == 500
+    assert answer.json()["message"] == 'Internal error occurred: strict decoding error: unknown field "spec.foo"'

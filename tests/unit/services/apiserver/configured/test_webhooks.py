@@ -141,7 +141,8 @@ async def test_a_patch_is_held_to_the_type(cluster: Any, hooks: WebhookServer, m
     refused = await cluster.post("/api/v1/namespaces/default/pods", {**pod, "metadata": {"name": "q"}})
     assert refused.code == 500
     assert refused.json()["message"] == (
-        'Internal error occurred: remove operation does not apply: doc is missing path: "/spec/none": missing value'
+        "Internal error occurred: error in remove for path: '/spec/none': Unable to remove nonexistent key: none: "
+        "missing value"
     )
 
 
