@@ -131,5 +131,6 @@ class PodRecord:
 
     @property
     def counts(self) -> bool:
-        """Whether it takes room on the node."""
-        return self.stage is not Stage.FINISHED and not self.is_rejected
+        """Whether it takes room on the node: until its containers have stopped, which is when the scheduler learns that
+        there is room again. Taking its volumes away may last longer."""
+        return self.stage in (Stage.RUNNING, Stage.TERMINATING) and not self.is_rejected

@@ -7,6 +7,7 @@ from kubeletworld import World, inside
 
 from cybernetes.core.objects import PODS
 from cybernetes.services.kubelet.runtimes.interface import ContainerState
+from cybernetes.services.kubelet.volumes.manager import VolumeManager
 
 pytestmark = pytest.mark.looptime
 
@@ -261,6 +262,25 @@ async def test_what_does_not_fit_the_node_is_refused(world):
     status = await world.phase("Failed", "elsewhere")
     assert status["reason"] == "NodeAffinity"
     assert await running(world) == []
+
+
+@inside
+async def test_what_has_stopped_makes_room_before_its_volumes_are_gone(world, monkeypatch):
+    cpu = (await world.node())["status"]["allocatable"]["cpu"]
+    everything = {"resources": {"requests": {"cpu": cpu}}}
+    may_unmount = asyncio.Event()
+    unmount = VolumeManager.unmount
+
+    async def slowly(self, uid):
+        await may_unmount.wait()
+        await unmount(self, uid)
+
+    monkeypatch.setattr(VolumeManager, "unmount", slowly)
+    await world.pod("old", annotations=ran(5), restartPolicy="Never", container=everything)
+    await world.phase("Succeeded", "old")
+    await world.pod("new", container=everything)
+    await world.phase("Running", "new")
+    may_unmount.set()
 
 
 async def test_a_hook_after_the_start_that_fails_ends_the_container(tmp_path):
