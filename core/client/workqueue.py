@@ -6,6 +6,9 @@
     add(k)            waiting: []   active: {k}  again: {k}     changed while it is worked on: not a second worker
     done(k)           waiting: [k]                     but once more afterwards
 
+``done(k, rest_s)`` keeps a key from coming back before it has rested, so that one that is costly to look at and changes
+all the time does not take all of the loop's time: the changes of its rest are looked at together.
+
 Upstream: client-go ``util/workqueue``. ``retry`` waits 5 ms, 10 ms … up to 1000 s a key and counts until ``forget``.
 Everything is bounded by the number of keys; one timer serves all delays, and an empty queue has none.
 """
@@ -25,6 +28,8 @@ K = TypeVar("K", bound=Hashable)
 
 RETRY_BASE_S = 0.005
 RETRY_MAX_S = 1000.0
+#: More keys that rest are looked through for those that have rested.
+RESTING_MAX = 1000
 
 
 class ShutDown(Exception):
@@ -77,6 +82,8 @@ class WorkQueue(Generic[K]):
         # Delayed keys: the heap may hold entries that are out of date, _due has the true ones.
         self._heap: list[tuple[float, int, K]] = []
         self._due: dict[K, float] = {}
+        #: Until when keys rest whose last work took long (of the loop's time).
+        self._resting: dict[K, float] = {}
         self._number = 0
         self._timer: asyncio.TimerHandle | None = None
         self._getters: deque[asyncio.Future[None]] = deque()
@@ -88,8 +95,8 @@ class WorkQueue(Generic[K]):
 
     @property
     def is_idle(self) -> bool:
-        """Nothing waits and nothing is worked on. Keys with a delay may be pending."""
-        return not self._waiting and not self._active
+        """Nothing waits, is worked on or rests with a change to look at. Keys with a delay may be pending."""
+        return not (self._waiting or self._active or self._resting.keys() & self._due.keys())
 
     @property
     def active(self) -> int:
@@ -114,6 +121,9 @@ class WorkQueue(Generic[K]):
                 self._again[key] = self._clock.monotonic()
             return
         if key in self._since:
+            return
+        if self._resting and (rest_s := self._rest_of(key)) > 0:
+            self.add_after(key, rest_s)
             return
         self.metrics.adds += 1
         self._since[key] = self._clock.monotonic()
@@ -184,15 +194,37 @@ class WorkQueue(Generic[K]):
         self._active[key] = now_s
         return key
 
-    def done(self, key: K) -> None:
+    def done(self, key: K, rest_s: float = 0.0) -> None:
+        """``rest_s``: not before this has passed is the key worked on again, whatever changes."""
         started_s = self._active.pop(key)
         now_s = self._clock.monotonic()
         self.metrics.finished(now_s - started_s)
         since_s = self._again.pop(key, None)
-        if since_s is not None and not self._is_shut_down:
+        if rest_s > 0 and not self._is_shut_down:
+            self._rest(key, rest_s)
+            if since_s is not None:
+                self.add_after(key, rest_s)
+        elif since_s is not None and not self._is_shut_down:
             self._since[key] = since_s
             self._waiting.append(key)
             self._wake()
+
+    def _rest(self, key: K, rest_s: float) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if len(self._resting) >= RESTING_MAX:
+            self._resting = {each: until_s for each, until_s in self._resting.items() if until_s > now_s}
+        self._resting[key] = now_s + rest_s
+
+    def _rest_of(self, key: K) -> float:
+        """For how long the key is to rest yet; 0 when it does not."""
+        until_s = self._resting.get(key)
+        if until_s is None:
+            return 0.0
+        left_s = until_s - asyncio.get_running_loop().time()
+        if left_s <= 1e-9:
+            del self._resting[key]
+            return 0.0
+        return left_s
 
     def shut_down(self) -> None:
         """Drop what waits; who is in ``get`` gets ShutDown."""
@@ -200,6 +232,7 @@ class WorkQueue(Generic[K]):
         self._waiting.clear()
         self._since.clear()
         self._due.clear()
+        self._resting.clear()
         self._heap.clear()
         if self._timer is not None:
             self._timer.cancel()

@@ -23,6 +23,12 @@ from cybernetes.services.controllers.view import InformerView
 
 log = logging.getLogger(__name__)
 
+#: A key whose look took this long of the loop's time rests for some times as long: one with thousands of pods that all
+#: change costs a quarter of the loop, not all of it.
+COSTLY_S = 0.005
+RESTS_PER_COST = 3.0
+REST_MAX_S = 1.0
+
 #: How often a key may fail on a stale view before the object is read from the server.
 STALE_FAILURES = 2
 
@@ -132,18 +138,19 @@ class Runner:
     async def _work(self) -> None:
         while len(self.queue):
             key = self.queue.take()
+            cost = _Cost(self._clock)
             try:
-                await self._process(key)
+                await self._process(key, cost)
             finally:
-                self.queue.done(key)
+                self.queue.done(key, cost.rest_s)
 
-    async def _process(self, key: str) -> None:
+    async def _process(self, key: str, cost: _Cost) -> None:
         assert self._executor is not None
         self.reconciles += 1
         try:
             await self._executor.settle_doubts(key)
             await self._mend(key)
-            await self._steps(key, self._executor)
+            await self._steps(key, self._executor, cost)
         except (ApiError, ConnectionError, TryAgain) as error:
             self.failures += 1
             delay_s = self.queue.retry(key)
@@ -169,18 +176,42 @@ class Runner:
                 if not is_not_found(error):
                     raise
 
-    async def _steps(self, key: str, executor: Executor) -> None:
+    async def _steps(self, key: str, executor: Executor, cost: _Cost) -> None:
         steps = self.controller.reconcile(key, self._view, self._clock.now())
         try:
-            action = next(steps)
+            with cost:
+                action = next(steps)
             while True:
                 try:
                     answer = await executor.run(key, action)
                 except (ApiError, ConnectionError) as error:
-                    action = steps.throw(error)
+                    with cost:
+                        action = steps.throw(error)
                 else:
-                    action = steps.send(answer)
+                    with cost:
+                        action = steps.send(answer)
         except StopIteration:
             return
         finally:
             steps.close()
+
+
+class _Cost:
+    """How long a controller has thought about a key, without what it waited for."""
+
+    __slots__ = ("_began_s", "_clock", "_spent_s")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._spent_s = 0.0
+        self._began_s = 0.0
+
+    def __enter__(self) -> None:
+        self._began_s = self._clock.monotonic()
+
+    def __exit__(self, *error: object) -> None:
+        self._spent_s += self._clock.monotonic() - self._began_s
+
+    @property
+    def rest_s(self) -> float:
+        return min(REST_MAX_S, RESTS_PER_COST * self._spent_s) if self._spent_s >= COSTLY_S else 0.0

@@ -23,6 +23,31 @@ async def test_a_key_waits_once_and_comes_back_if_it_changed_while_it_was_worked
     assert queue.metrics.adds == 2
 
 
+async def test_a_key_rests_and_what_changes_meanwhile_is_looked_at_once(clock):
+    queue = WorkQueue(clock)
+    queue.add("a")
+    queue.done(await queue.get(), 2.0)
+    assert queue.is_idle
+    for _ in range(5):
+        queue.add("a")
+        queue.add("b")
+        await asyncio.sleep(0.1)
+    assert not queue.is_idle
+    assert [queue.take()] == ["b"], "others do not wait for it"
+    queue.done("b")
+    queue.add_after("a", 0.01)
+    assert await queue.get() == "a"
+    assert clock.monotonic() == pytest.approx(2.0)
+    queue.add("a")
+    queue.done("a", 1.0)
+    assert len(queue) == 0
+    assert await queue.get() == "a"
+    assert clock.monotonic() == pytest.approx(3.0)
+    queue.done("a")
+    queue.add("a")
+    assert len(queue) == 1, "it has rested"
+
+
 async def test_waiting_workers_are_woken_in_turn(clock):
     queue = WorkQueue(clock)
     got = []
