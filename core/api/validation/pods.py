@@ -42,10 +42,12 @@ from cybernetes.core.api.validation.security import (
     check_pod_context,
     containers_with_paths,
 )
+from cybernetes.core.api.validation.sound import Sound, spec_key
 from cybernetes.core.api.validation.volumes import check_volumes
 from cybernetes.core.labels.syntax import key_errors
 from cybernetes.core.objects import Object
 
+_SOUND = Sound()
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 _NAMESERVERS_MAX = 3
@@ -74,7 +76,12 @@ def check_pod_parts(pod: Object) -> list[FieldError]:
     annotations = metadata.get("annotations")
     if annotations:
         errors += check_pod_annotations(annotations, spec)
-    errors += check_pod_spec(spec, "spec", metadata=metadata, is_pod=True)
+    key = spec_key(spec)
+    if key not in _SOUND:
+        own = check_pod_spec(spec, "spec", metadata=metadata, is_pod=True)
+        errors += own
+        if not own:
+            _SOUND.add(key)
     if not spec.get("serviceAccountName"):
         for index, volume in enumerate(items(spec, "volumes")):
             for position, source in enumerate(items(volume.get("projected"), "sources")):

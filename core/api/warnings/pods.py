@@ -9,6 +9,7 @@ from cybernetes.core.api.defaulting.values import items
 from cybernetes.core.api.validation import names
 from cybernetes.core.api.validation.addresses import address_warnings
 from cybernetes.core.api.validation.security import containers_with_paths
+from cybernetes.core.api.validation.sound import Sound, spec_key
 from cybernetes.core.api.warnings import nodelabels
 from cybernetes.core.errors import quoted
 from cybernetes.core.objects import Object
@@ -45,6 +46,10 @@ _VOLUMES = {
 }
 
 
+#: Specs of pods without annotations that there is nothing to warn of.
+_SOUND = Sound()
+
+
 def warn_pod(pod: Object) -> list[str]:
     name = pod["metadata"].get("name") or ""
     messages = names.dns_label(name)
@@ -54,7 +59,14 @@ def warn_pod(pod: Object) -> list[str]:
             "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is"
             f" recommended: [{' '.join(messages)}]"
         )
-    return warnings + _warn_spec(pod["spec"], pod["metadata"], "")
+    spec = pod["spec"]
+    key = None if pod["metadata"].get("annotations") else spec_key(spec)
+    if key in _SOUND:
+        return warnings
+    own = _warn_spec(spec, pod["metadata"], "")
+    if not own:
+        _SOUND.add(key)
+    return warnings + own
 
 
 def warn_name(obj: Object) -> list[str]:
