@@ -60,7 +60,9 @@ def tokens(text: str) -> list[Token]:
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
-            raise LexError(Issue(position, f"Syntax error: token recognition error at: '{text[position]}'"))
+            # A sign of two characters of which only the first is there: it is told with what stands in its place.
+            shown = text[position : position + (2 if text[position] in "=&|" else 1)]
+            raise LexError(Issue(position, f"Syntax error: token recognition error at: '{shown}'"))
         kind = match.lastgroup or ""
         start = position
         position = match.end()

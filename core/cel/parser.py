@@ -16,7 +16,10 @@ _EXPECTED = (
 _RELATIONS = frozenset({"<", "<=", ">=", ">", "==", "!=", "in"})
 _SUMS = frozenset({"+", "-"})
 _PRODUCTS = frozenset({"*", "/", "%"})
-#: Signs that may follow a complete expression.
+#: What an expression begins with.
+_BEGINNINGS = frozenset(
+    {"[", "{", "(", ".", "-", "!", "true", "false", "null", "float", "int", "uint", "string", "bytes", "name"}
+)
 _INT_LIMIT = 2**63
 
 
@@ -60,17 +63,28 @@ class _Parser:
             return token
         return None
 
-    def expect(self, kind: str) -> Token:
+    def expect(self, kind: str, *, among: str = "") -> Token:
+        """``among``: all that could stand here, where that is more."""
         token = self.take(kind)
         if token is None:
-            found = self.token
-            raise _Refused(found.position, f"Syntax error: mismatched input '{found.text}' expecting '{kind}'")
+            if kind == ":" and self.token.kind in _BEGINNINGS and self._following() != ":":
+                found = self.token
+                raise _Refused(found.position, f"Syntax error: missing ':' at '{found.text}'")
+            raise self._unexpected({kind, ","} if among else {kind}, among or f"'{kind}'")
         return token
 
     def end(self) -> None:
-        token = self.token
-        if token.kind != "end":
-            raise _Refused(token.position, f"Syntax error: mismatched input '{token.text}' expecting <EOF>")
+        if self.token.kind != "end":
+            raise self._unexpected({"end"}, "<EOF>")
+
+    def _following(self) -> str:
+        return self.tokens[min(self.index + 1, len(self.tokens) - 1)].kind
+
+    def _unexpected(self, kinds: frozenset[str] | set[str], shown: str) -> _Refused:
+        """What is told of a token that cannot stand here: one too many when the next could."""
+        found = self.token
+        word = "extraneous" if found.kind != "end" and self._following() in kinds else "mismatched"
+        return _Refused(found.position, f"Syntax error: {word} input '{found.text}' expecting {shown}")
 
     def expression(self) -> Node:
         self.depth += 1
@@ -209,7 +223,7 @@ class _Parser:
         if token.kind == "name":
             self.index += 1
             return self._name(token, leading)
-        raise _Refused(token.position, f"Syntax error: mismatched input '{token.text}' expecting {_EXPECTED}")
+        raise self._unexpected(_BEGINNINGS, _EXPECTED)
 
     def _name(self, token: Token, leading: Token | None) -> Node:
         name = ("." if leading is not None else "") + token.text
@@ -255,7 +269,7 @@ class _Parser:
                 optionals.add(len(elements))
             elements.append(self.expression())
             if self.take(",") is None:
-                self.expect("]")
+                self.expect("]", among="{']', ','}")
                 break
         return ListNode(bracket.position, elements, frozenset(optionals))
 
@@ -268,7 +282,7 @@ class _Parser:
             colon = self.expect(":")
             entries.append(Entry(colon.position, key, self.expression(), is_optional))
             if self.take(",") is None:
-                self.expect("}")
+                self.expect("}", among="{'}', ','}")
                 break
         return MapNode(brace.position, entries)
 
