@@ -115,6 +115,7 @@ class ForwardingTable:
         self._claims: dict[Frontend, dict[str, Binding]] = {}
         self._owned: dict[str, tuple[set[str], set[Frontend]]] = {}  # what each service has in the table
         self._health_ports: dict[str, int] = {}
+        self._balanced: dict[str, tuple[tuple[str, ...], bool]] = {}  # addresses of balancers, and whether Local
         self._dirty: dict[str, None] = {}
 
     # What was observed.
@@ -123,6 +124,10 @@ class ForwardingTable:
         """A Service that is new or has changed."""
         key, spec = key_of(service), service["spec"]
         self._health_ports.pop(key, None)
+        self._balanced.pop(key, None)
+        balancers = tuple(address for family in (4, 6) for address in _balancer_addresses(service, family))
+        if balancers:
+            self._balanced[key] = balancers, spec.get("externalTrafficPolicy") == "Local"
         if spec.get("externalTrafficPolicy") == "Local" and spec.get("healthCheckNodePort"):
             self._health_ports[key] = spec["healthCheckNodePort"]
         ports = tuple(self._read_service(key, service))
@@ -132,6 +137,7 @@ class ForwardingTable:
 
     def discard_service(self, key: str) -> None:
         self._health_ports.pop(key, None)
+        self._balanced.pop(key, None)
         if self._ports.pop(key, None):
             self._dirty[key] = None
 
@@ -195,6 +201,25 @@ class ForwardingTable:
                 if endpoint.is_ready and self.node and endpoint.node == self.node
             }
             result[port] = HealthCheck(key, len(here))
+        return result
+
+    def balancer_addresses(self) -> dict[str, frozenset[str] | None]:
+        """The addresses of load balancers and the nodes where their Service can be reached; None for every node."""
+        result: dict[str, frozenset[str] | None] = {}
+        for key, (addresses, is_local) in sorted(self._balanced.items()):
+            nodes = frozenset(
+                endpoint.node
+                for ports in self._slices.get(key, {}).values()
+                for endpoints in ports.values()
+                for endpoint in endpoints
+                if endpoint.is_ready and endpoint.node
+            )
+            for address in addresses:
+                if is_local:
+                    known = result.get(address, frozenset())
+                    result[address] = None if known is None else known | nodes
+                else:
+                    result[address] = None
         return result
 
     def _rebuild(self, service: str, changes: Changes, touched: dict[Frontend, None]) -> None:

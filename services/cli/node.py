@@ -29,6 +29,7 @@ from cybernetes.services.cli.addresses import (
     switch_addresses,
 )
 from cybernetes.services.cli.datadir import ClusterOptions, DataDirectory
+from cybernetes.services.cli.identity import kubelet_client
 from cybernetes.services.cli.pki import server_context
 from cybernetes.services.common import kubeconfig, lentsockets, netns, userns
 from cybernetes.services.common.hostsockets import HostSockets
@@ -178,6 +179,7 @@ class Node:
             interface=self.proxy_interface,
             mode=self.options.proxy_mode,
             host=self.host,
+            balancer_pool=[part for part in self.options.load_balancer_pool.split(",") if part],
             on_failure=process.failed,
         )
         await process.start(proxy)
@@ -196,7 +198,7 @@ class Node:
         from cybernetes.services.kubelet.kubelet import Kubelet
 
         kubelet = Kubelet(
-            self.client("kubeconfig", "kubelet", process),
+            await kubelet_client(self.folder, self.name, self.clock, self.random, process),
             self.clock,
             self.random,
             node_name=self.name,

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 IFF_UP = 0x1
 _IFA_F_NODAD = 0x2
+_NTF_PROXY = 0x8
 TABLE_MAIN, TABLE_LOCAL = 254, 255
 UNICAST, LOCAL, UNREACHABLE = 1, 2, 7
 _KINDS = {UNICAST: "unicast", LOCAL: "local", UNREACHABLE: "unreachable"}
@@ -243,6 +244,14 @@ class Netlink:
         if ":" not in destination:
             wanted["scope"] = _SCOPE_ANY  # left out, it would be the universe, where a route of the link is not
         return bool(self._ask(what, "route", "del", expected=[errno.ESRCH, errno.ENODEV], **wanted))
+
+    # Neighbours.
+
+    def set_proxy_neighbour(self, index: int, address: str, *, there: bool = True) -> None:
+        """Answer on an interface for an address that leads elsewhere from here, or no longer; also when it is so."""
+        neighbour = {"dst": address, "ifindex": index, "flags": _NTF_PROXY}
+        what, command = f"answer for {address}", "replace" if there else "del"
+        self._ask(what, "neigh", command, expected=[errno.ENOENT, errno.ENODEV], **neighbour)
 
     # Rules.
 

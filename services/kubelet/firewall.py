@@ -27,9 +27,21 @@ def open_bridge(bridge: str, pod_cidrs: Sequence[str], cluster_cidrs: Sequence[s
         log.warning("nft is not installed: pods reach each other and the services, but not the world outside")
     else:
         _run(["nft", "-f", "-"], ruleset(bridge, pod_cidrs, cluster_cidrs))
-    for command, rule in _forward_rules(bridge, {":" in cidr for cidr in pod_cidrs}):
+    accept_forwarding(bridge, {":" in cidr for cidr in pod_cidrs})
+
+
+def accept_forwarding(interface: str, families: set[bool]) -> None:
+    """Let pass what comes in and goes out by an interface; ``families``: whether IPv6, for each. Safe to repeat."""
+    for command, rule in _forward_rules(interface, families):
         if not _run([command, "-w", "-C", "FORWARD", *rule], quiet=True):
             _run([command, "-w", "-I", "FORWARD", *rule])
+
+
+def forget_forwarding(interface: str) -> None:
+    """Undo ``accept_forwarding``. Safe to repeat."""
+    for command, rule in _forward_rules(interface, {False, True}):
+        while _run([command, "-w", "-D", "FORWARD", *rule], quiet=True):
+            pass
 
 
 def close_bridge(bridge: str) -> None:
@@ -37,9 +49,7 @@ def close_bridge(bridge: str) -> None:
     if shutil.which("nft") is not None:
         table = _table(bridge)
         _run(["nft", "-f", "-"], f"add table inet {table}\ndelete table inet {table}\n")
-    for command, rule in _forward_rules(bridge, {False, True}):
-        while _run([command, "-w", "-D", "FORWARD", *rule], quiet=True):
-            pass
+    forget_forwarding(bridge)
 
 
 def ruleset(bridge: str, pod_cidrs: Sequence[str], cluster_cidrs: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from cybernetes.services.common import netns
 from cybernetes.services.common.netlink import LOCAL, TABLE_LOCAL, Netlink
+from cybernetes.services.kubelet import firewall
 
 #: The ends of the cable: link-local, seen by nobody but these two.
 _HOST = {4: "169.254.96.1", 6: "fe80::96:1"}
@@ -38,6 +39,7 @@ class ServiceNamespace:
         self._mtu = mtu
         self._index = 0  # of the host's end
         self._addresses: set[str] = set()
+        self._is_reached_from_outside = False
         self.descriptor = -1
 
     def open(self) -> None:
@@ -72,6 +74,9 @@ class ServiceNamespace:
         gone, fresh = sorted(self._addresses - addresses), sorted(addresses - self._addresses)
         if not gone and not fresh:
             return
+        if not self._is_reached_from_outside:
+            self._is_reached_from_outside = True
+            firewall.accept_forwarding(self.interface, {network.version == 6 for network in self.networks})
         netns.run_in(self.descriptor, _change_inside, gone, fresh)
         with Netlink() as kernel:
             for address in gone:
@@ -88,6 +93,9 @@ class ServiceNamespace:
                 kernel.delete_link(self.interface)
             os.close(self.descriptor)
             self.descriptor = -1
+        if self._is_reached_from_outside:
+            firewall.forget_forwarding(self.interface)
+            self._is_reached_from_outside = False
 
 
 def _set_up_inside(networks: Sequence[IPv4Network | IPv6Network]) -> None:

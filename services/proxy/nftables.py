@@ -20,6 +20,7 @@ from cybernetes.core.network.ruleset import Ruleset, removal
 from cybernetes.core.network.table import Changes, Frontend, Target
 from cybernetes.ext.forward import Counters
 from cybernetes.services.common.netlink import Netlink
+from cybernetes.services.kubelet import firewall
 from cybernetes.services.proxy import conntrack, nft
 from cybernetes.services.proxy.datapath import DataPath
 from cybernetes.services.proxy.namespace import refuse_taken
@@ -89,6 +90,7 @@ class NftablesDataPath:
         self._networks = [ip_network(cidr) for cidr in service_cidrs]
         self._interface = interface
         self._failed: dict[Frontend, str] = {}
+        self._balancers: dict[Frontend, None] = {}
 
     @property
     def failed(self) -> Mapping[Frontend, str]:
@@ -107,6 +109,24 @@ class NftablesDataPath:
 
     def apply(self, changes: Changes) -> None:
         self._kernel.apply(changes)
+        self._lead_balancers(changes)
+
+    def _lead_balancers(self, changes: Changes) -> None:
+        """Addresses of load balancers lead to the interface, too: the kernel then answers for them where it is told
+        to (services/proxy/announce.py), and does not send elsewhere what no Service has."""
+        added = {f: None for f, binding in changes.frontends.items() if binding.kind == "LoadBalancer"}
+        removed = [f for f in (*changes.removed_frontends, *changes.frontends) if f in self._balancers]
+        if not added and not removed:
+            return
+        before = {frontend.address for frontend in self._balancers}
+        self._balancers = {f: None for f in self._balancers if f not in removed} | added
+        after = {frontend.address for frontend in self._balancers}
+        with Netlink() as kernel:
+            index = kernel.index(self._interface)
+            for address in sorted(after - before):
+                kernel.add_route(address, 128 if ":" in address else 32, index=index)
+            for address in sorted(before - after):
+                kernel.delete_route(address, 128 if ":" in address else 32, index=index)
 
     def isolate(self, everything: Changes | None) -> None:
         """Policies see the real pods here anyway."""
@@ -125,6 +145,7 @@ def take_down(interface: str) -> None:
     """Remove what a data path with this interface has left, also one of a process that was killed. Safe to repeat."""
     if nft.is_installed():
         nft.load(removal(nft.table_of(interface)))
+    firewall.forget_forwarding(interface)
     with Netlink() as kernel:
         kernel.delete_link(interface)
 

@@ -22,6 +22,7 @@ from cybernetes.services.common.component import Component, Tasks
 from cybernetes.services.common.hostsockets import HostSockets
 from cybernetes.services.common.metrics import Histogram
 from cybernetes.services.common.threads import in_thread
+from cybernetes.services.proxy.announce import Announcer
 from cybernetes.services.proxy.datapath import DataPath
 from cybernetes.services.proxy.healthchecks import HealthChecks
 from cybernetes.services.proxy.nftables import NftablesDataPath
@@ -40,7 +41,7 @@ class ServiceProxy:
     """``start`` returns when every Service that exists answers.
 
     ``mode`` is ``userspace`` or ``nftables``. ``cluster_cidrs`` are the pods', ``pod_cidrs`` those of this node:
-    clients there keep their address.
+    clients there keep their address. Load balancer addresses of ``balancer_pool`` are announced outside.
     """
 
     name = "proxy"
@@ -58,6 +59,7 @@ class ServiceProxy:
         node_port_addresses: Sequence[str] = (),
         pod_cidrs: Sequence[str] = (),
         host: HostSockets | None = None,
+        balancer_pool: Sequence[str] = (),
         threads: int = 0,
         external_ips_allowed: bool = True,
         on_failure: Callable[[BaseException], None] | None = None,
@@ -87,6 +89,7 @@ class ServiceProxy:
         self._lock = asyncio.Lock()  # one at a time may change the data path
         self._clock = informers.clock
         self._health_checks = HealthChecks(node_port_addresses)
+        self._announcer = Announcer(informers, node_name, balancer_pool, self._note_change) if balancer_pool else None
         self._node = Informer(
             informers.client,
             NODES,
@@ -163,6 +166,8 @@ class ServiceProxy:
         await self._node.stop()
         await self._tasks.cancel()
         await self._health_checks.close()
+        if self._announcer is not None:
+            await self._announcer.close()
         await in_thread(self._path.close)
 
     async def _follow(self) -> None:
@@ -187,6 +192,8 @@ class ServiceProxy:
                 self.durations.observe(self._clock.monotonic() - began_s)
                 self.applied_at = self._clock.now()
             await self._health_checks.follow(self.table.health_checks())
+            if self._announcer is not None:
+                await self._announcer.follow(self.table.balancer_addresses())
 
     async def isolate(self, on: bool) -> None:
         """Whether there are NetworkPolicies: connections of pods then meet them between the real pods."""

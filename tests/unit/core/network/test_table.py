@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cybernetes.core.network.endpoints import Backend
-from cybernetes.core.network.table import Binding, ForwardingTable, Frontend
+from cybernetes.core.network.table import Binding, ForwardingTable, Frontend, HealthCheck
 
 Object = dict[str, Any]
 HTTP = {"name": "http", "port": 80, "protocol": "TCP"}
@@ -277,3 +277,22 @@ def test_slices_of_headless_services_and_of_names_are_passed_over() -> None:
     headless = endpoint_slice(endpoint("10.0.0.1"), labels={"service.kubernetes.io/headless": ""})
     assert backends(table_of(service(), headless)) == []
     assert backends(table_of(service(), endpoint_slice(endpoint("example.com"), addressType="FQDN"))) == []
+
+
+def test_who_may_hold_the_address_of_a_balancer_and_what_health_checks_say() -> None:
+    status = {"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}}
+    local = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30999}
+    slices = endpoint_slice(
+        endpoint("10.244.0.5"), endpoint("10.244.1.9", "n2"), endpoint("10.244.2.1", "n3", ready=False)
+    )
+    table = table_of(service(type="LoadBalancer", status=status), slices)
+    assert table.balancer_addresses() == {"192.0.2.7": None}
+    assert table.health_checks() == {}
+    table.put_service(service(status=status, **local))
+    assert table.balancer_addresses() == {"192.0.2.7": frozenset({"n1", "n2"})}
+    assert table.health_checks() == {30999: HealthCheck("default/web", 1)}
+    table.put_slice(endpoint_slice(endpoint("10.244.1.9", "n2")))
+    assert table.health_checks() == {30999: HealthCheck("default/web", 0)}
+    table.discard_service("default/web")
+    assert table.balancer_addresses() == {}
+    assert table.health_checks() == {}
