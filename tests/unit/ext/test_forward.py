@@ -330,3 +330,25 @@ def test_misuse_is_told(forwarder: Any) -> None:
     forwarder.close()
     with pytest.raises(ValueError):
         forwarder.set_target("t", [])
+
+
+def test_clients_that_stall_half_close_or_reset_do_no_harm(forwarder: Any, backends: Backends) -> None:
+    forwarder.set_target("t", [backends.serve(echo)])
+    address, _ = open_stream(forwarder, "t")
+    stalled = [connect(address) for _ in range(40)]
+    for client in stalled:
+        client.sendall(b"G")  # and never more
+    for _ in range(40):
+        with connect(address) as client:
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(1) == b""
+    for _ in range(40):
+        with connect(address) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(b"never mind")
+    with connect(address) as client:
+        client.sendall(b"hello")
+        assert client.recv(5) == b"hello"
+    for client in stalled:
+        assert client.recv(1) == b"G"
+        client.close()
