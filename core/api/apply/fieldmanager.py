@@ -215,7 +215,8 @@ class FieldManager:
         elif who in managers:
             managers[who] = with_fields(managers[who], managers[who]["fieldsV1"], now)
         result = clone(new)
-        result["metadata"].pop("managedFields", None)
+        # Whoever abandons all metadata that they applied takes the rest along: upstream then misses the name, too.
+        result.setdefault("metadata", {}).pop("managedFields", None)
         if managers:
             result["metadata"]["managedFields"] = clone(ordered(managers.values()))  # type: ignore[arg-type]
         return result

@@ -50,7 +50,9 @@ async def create_object(
     home.strategy.prepare_create(obj, backend.context(call))
     is_generated = objectmeta.generate_name(metadata, backend.random)
     hooks = backend.hooks_of(home)
-    taken = await hooks.create(backend, call, obj) if hooks.create is not None else None
+    taken = None
+    if hooks.create is not None and metadata.get("name"):  # without one it is refused below
+        taken = await hooks.create(backend, call, obj)
     try:
         errors = home.strategy.validate_create(obj)
         if resource.strategy.validate_version is not None:
