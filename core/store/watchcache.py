@@ -15,6 +15,7 @@ Which revisions it serves:
 2. A page at an older revision, as continue tokens ask for: the list that gave the token pinned its revision; when the
    next change comes the live map is forked first (microseconds, copy on write) and the fork is kept as a snapshot.
    Without one the recent history is undone on a fork; past that the store is asked for the range at that revision.
+   What the store has compacted is told no more, known or not: see ``kept``.
 3. Watches resume from the recent history; past that ``resume`` reads the store's own, and what that has compacted
    raises Compacted: 410 Gone, list again.
 """
@@ -52,6 +53,7 @@ from cybernetes.core.store.interface import (
     StoreError,
     prefix_end,
 )
+from cybernetes.core.store.kept import Kept
 from cybernetes.core.store.sortedmap import SortedMap
 
 log = logging.getLogger(__name__)
@@ -118,6 +120,7 @@ class WatchCache:
         self._shared: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
         self._history = History(0, steps_max=history_steps_max, bytes_max=history_bytes_max)
         self._dispatcher = Dispatcher()
+        self._kept = Kept(prefix)
 
     @property
     def revision(self) -> int:
@@ -161,6 +164,8 @@ class WatchCache:
         """As ``list``, of the state at exactly ``revision``. Raises Compacted, FutureRevision."""
         if revision > self.revision:
             raise FutureRevision(revision, self.revision)
+        if revision < self.revision:
+            await self._kept.check(self._source.store, revision)
         if revision >= self._changed_at:
             return self.list(selection, limit, after)._replace(revision=revision)
         state = self._state_at(revision)
