@@ -153,6 +153,16 @@ class Storage:
             return Current(cached.value, cached.revision, is_outdated)
         return Current(cached.value, cached.revision)
 
+    async def kept(self, resource: Resource, namespace: str, name: str, value: bytes, revision: int) -> bytes:
+        """What a write of ``value`` that got ``revision`` is answered with: where a webhook converts, as it came out of
+        the store again."""
+        custom = resource.custom
+        if custom is None or custom.version == custom.storage_version or not is_converted_alone(resource):
+            return value
+        await self.wait_for(revision)
+        current = await self.converted(resource, namespace, name)
+        return current.value if current is not None and current.revision == revision else value
+
     async def converted(self, resource: Resource, namespace: str, name: str) -> Current | None:
         """One object of a resource that a webhook converts, as the caches have it. Raises ApiError 500."""
         stored = self.views.stored(resource, namespace, name)

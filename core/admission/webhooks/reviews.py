@@ -14,18 +14,13 @@ import orjson
 
 from cybernetes.core.admission.expressions import Request
 from cybernetes.core.admission.webhooks.hooks import Hook
-from cybernetes.core.api import yamlreader
+from cybernetes.core.api import webhookanswers
 from cybernetes.core.errors import ApiError, bad_request, quoted
 from cybernetes.core.objects import Gvk, Gvr, Object
 
 _GROUP = "admission.k8s.io"
 _KIND = "AdmissionReview"
-_META_STRUCT = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
 VERSIONS = ("v1", "v1beta1")
-
-
-class UnreadableAnswer(ValueError):
-    """An answer that is no review."""
 
 
 class InvalidResponse(ValueError):
@@ -64,7 +59,7 @@ def review(
 
 def response(asked: Review, data: bytes, *, is_mutating: bool) -> Response:
     """The answer to ``asked``. Raises UnreadableAnswer, InvalidResponse."""
-    answer = _read(asked, data).get("response")
+    answer = webhookanswers.read(data, Gvk(_GROUP, asked.version, _KIND), VERSIONS).get("response")
     if not isinstance(answer, dict):
         raise InvalidResponse("webhook response was absent")
     if asked.version == "v1" and answer.get("uid", "") != asked.uid:
@@ -77,29 +72,6 @@ def response(asked: Review, data: bytes, *, is_mutating: bool) -> Response:
         {str(key): str(value) for key, value in (answer.get("auditAnnotations") or {}).items()},
         [str(text) for text in answer.get("warnings") or ()],
     )
-
-
-def _read(asked: Review, data: bytes) -> Object:
-    """The answer as an AdmissionReview of the version that was asked in. One that names no kind is taken for that."""
-    try:
-        found = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        try:
-            found = yamlreader.read(data)[0]
-        except yamlreader.MalformedYaml as error:
-            raise UnreadableAnswer(f"couldn't get version/kind; json parse error: {error}") from None
-    if not isinstance(found, dict):
-        word = {list: "array", str: "string", bool: "bool"}.get(type(found), "number")
-        why = f"json: cannot unmarshal {word} into Go value of type {_META_STRUCT}"
-        raise UnreadableAnswer(f"couldn't get version/kind; json parse error: {why}")
-    gvk = Gvk.of(found)
-    if not gvk.kind and not gvk.version:
-        return found
-    if gvk.group != _GROUP or gvk.kind != _KIND or gvk.version not in VERSIONS:
-        raise UnreadableAnswer(f"no kind {quoted(gvk.kind)} is registered for version {quoted(gvk.api_version)}")
-    if gvk.version != asked.version:
-        raise UnreadableAnswer(f"converting ({gvk.version}.{_KIND}) to ({asked.version}.{_KIND}): unknown conversion")
-    return found
 
 
 def _patch(version: str, answer: Object, is_mutating: bool) -> list[Any]:

@@ -11,8 +11,10 @@ from typing import Any
 
 import orjson
 
+from cybernetes.core.api import webhookanswers
+from cybernetes.core.api.validation.metadata import check_annotations, check_labels
 from cybernetes.core.errors import quoted
-from cybernetes.core.objects import Object, clone
+from cybernetes.core.objects import Gvk, Object, clone
 
 _GROUP = "apiextensions.k8s.io"
 _KIND = "ConversionReview"
@@ -61,16 +63,9 @@ def converted(version: str, uid: str, answer: bytes, originals: Sequence[Object]
 
 def _objects(version: str, uid: str, answer: bytes) -> list[Any]:
     try:
-        body = orjson.loads(answer)
-    except orjson.JSONDecodeError as error:
+        body = webhookanswers.read(answer, Gvk(_GROUP, version, _KIND), _KNOWN)
+    except webhookanswers.UnreadableAnswer as error:
         raise ConversionFailed(f" failed: {error}") from None
-    if not isinstance(body, dict):
-        raise ConversionFailed(" failed: the answer is no object")
-    if version == "v1":
-        found = f"{body.get('apiVersion') or ''}, Kind={body.get('kind') or ''}"
-        expected = f"{_GROUP}/v1, Kind={_KIND}"
-        if found != expected:
-            raise ConversionFailed(f" failed: expected webhook response of {expected}, got {found}")
     response = body.get("response")
     if not isinstance(response, dict):
         raise ConversionFailed(" failed: no response provided")
@@ -117,9 +112,23 @@ def _restore(obj: Object, original: Object) -> str:
         for key, value in found.items():
             if not isinstance(value, str):
                 return f"metadata.{field}[{key}] must be a string, but is {_go_type(value)} in converted object"
+        if wrong := _wrong_words(field, found, metadata.get(field)):
+            return wrong
         metadata[field] = found
     obj["metadata"] = metadata
     return ""
+
+
+def _wrong_words(field: str, found: dict[str, str], before: Any) -> str:
+    """What is wrong with labels or annotations that the webhook has changed."""
+    if found == before:
+        return ""
+    # Upstream's path has no plural.
+    errors = (
+        check_labels(found, "metadata.labels") if field == "labels" else check_annotations(found, "metadata.annotation")
+    )
+    texts = list(dict.fromkeys(f"{error.path}: {error.message}" for error in errors))
+    return f"[{', '.join(texts)}]" if len(texts) > 1 else "".join(texts)
 
 
 def _go_type(value: Any) -> str:

@@ -21,6 +21,7 @@ from cybernetes.core.admission import patchproblems
 from cybernetes.core.admission.webhooks import reviews
 from cybernetes.core.admission.webhooks.hooks import Hook
 from cybernetes.core.api.patch import apply_json_patch
+from cybernetes.core.api.webhookanswers import UnreadableAnswer
 from cybernetes.core.clock import Random
 from cybernetes.core.errors import ApiError, forbidden, internal, quoted
 from cybernetes.core.objects import Gvr, clone
@@ -168,7 +169,7 @@ class Asking:
             raise Failed(f"{failed}: failed to call webhook: {error}") from error
         try:
             answer = reviews.response(asked, data, is_mutating=hook.is_mutating)
-        except reviews.UnreadableAnswer as error:
+        except UnreadableAnswer as error:
             raise Failed(f"{failed}: failed to call webhook: {error}") from error
         except (reviews.UnsupportedPatch, reviews.UndecodablePatch) as error:
             raise Failed(f"{failed}: {error}") from error

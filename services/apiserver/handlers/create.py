@@ -92,5 +92,8 @@ async def _store(
                 objectmeta.generate_name(metadata, backend.random)
                 continue
             raise already_exists(*call.group_resource, name) from None
+        kept = await backend.storage.kept(home, call.namespace, name, value, revision)
+        if kept is not value:
+            return Item(resource, value=kept, revision=revision, code=201)
         return Item(resource, value=value, obj=obj, revision=revision, code=201)
     raise already_exists(*call.group_resource, metadata["name"])

@@ -139,6 +139,9 @@ async def modify(
                 await taken.undo()
         if is_done and hooks.deleted is not None:
             await hooks.deleted(backend, new)
+        kept = value if is_done else await storage.kept(home, call.namespace, call.name, value, revision)
+        if kept is not value:
+            return Item(resource, value=kept, revision=revision)
         return Item(resource, value=value, obj=new, revision=revision)
     raise server_timeout(*call.group_resource, call.verb)
 

@@ -191,3 +191,34 @@ async def test_without_a_webhook_only_the_name_of_the_version_changes(cluster: A
     await cluster.post(OLD, old("a"))
     read = (await cluster.get(f"{NEW}/a")).json()
     assert read["apiVersion"] == f"{GROUP}/v2" and read["spec"] == {"hostPort": "a:1"}
+
+
+async def test_a_write_is_answered_with_what_a_read_would_give(cluster: Any, hooks: WebhookServer) -> None:
+    def remember(request: Object) -> Object:
+        made = convert(request)
+        for obj in made["convertedObjects"]:
+            obj["metadata"] = {**obj["metadata"], "annotations": {"converted": "yes"}}
+        return made
+
+    hooks.answers["/convert"] = remember
+    await serve(cluster, hosts(hooks))
+    created = (await cluster.post(NEW, new("a"))).json()
+    assert created["metadata"]["annotations"] == {"converted": "yes"}
+    assert created == (await cluster.get(f"{NEW}/a")).json()
+    patched = (await cluster.patch(f"{NEW}/a", {"spec": {"port": "7"}})).json()
+    assert patched["spec"]["port"] == "7" and patched == (await cluster.get(f"{NEW}/a")).json()
+
+
+async def test_labels_of_a_webhook_are_checked(cluster: Any, hooks: WebhookServer) -> None:
+    def relabel(request: Object) -> Object:
+        made = convert(request)
+        for obj in made["convertedObjects"]:
+            obj["metadata"] = {**obj["metadata"], "labels": {"bad key!": "y"}}
+        return made
+
+    hooks.answers["/convert"] = relabel
+    await serve(cluster, hosts(hooks))
+    await cluster.post(OLD, old("a"))
+    refused = await cluster.get(f"{NEW}/a")
+    assert refused.code == 500
+    assert 'returned invalid metadata: metadata.labels: Invalid value: "bad key!"' in refused.json()["message"]
