@@ -284,7 +284,7 @@ class ApiServer:
         self.definitions = Definitions(self.storage, self.registry)
         self._lifecycle = lifecycle.Lifecycle(self.backend, self.definitions, self._tasks.spawn)
         self._expiry = Expiry(self.storage, clock, self._tasks.spawn, config.event_ttl_s)
-        remote_client = RemoteClient(self.backend, self.api_services, nodes.lent)
+        self.remotes = remote_client = RemoteClient(self.backend, self.api_services, nodes.lent)
         self.availability = Availability(self.backend, self.api_services, remote_client, self._tasks.spawn)
         self.definitions.on_change.append(CustomRegistration(self.backend, self._tasks.spawn).definition_changed)
         self._flow_conditions = FlowConditions(self.backend, self._tasks.spawn)

@@ -46,15 +46,17 @@ class Client:
         )
         return upstream, f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
 
-    async def get(self, remote: Remote, path: str, accept: str, timeout_s: float = 5.0) -> tuple[int, bytes]:
-        """(code, body) of one document of its own. Raises Unreachable."""
+    async def get(
+        self, remote: Remote, path: str, accept: str, timeout_s: float = 5.0, user: User = AGGREGATOR
+    ) -> tuple[int, bytes]:
+        """(code, body) of one document, asked for on behalf of ``user``. Raises Unreachable."""
         place = ""
         try:
             async with asyncio.timeout(timeout_s):
                 upstream, place = await self.connect(remote, timeout_s)
                 try:
                     headers = [("Host", place), ("Accept", accept), ("User-Agent", "kube-apiserver")]
-                    headers += [("Connection", "close"), *requestheader.write(AGGREGATOR)]
+                    headers += [("Connection", "close"), *requestheader.write(user)]
                     upstream.send("GET", path, headers)
                     head = await upstream.read_head()
                     return head.code, await upstream.read_all(_ANSWER_BYTES_MAX)

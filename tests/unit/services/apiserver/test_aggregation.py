@@ -11,7 +11,9 @@ import pytest
 
 from cybernetes.core.api import codec
 from cybernetes.core.auth import requestheader
-from cybernetes.core.objects import ENDPOINT_SLICES, SERVICES, Object
+from cybernetes.core.auth.user import User
+from cybernetes.core.errors import ApiError, not_found
+from cybernetes.core.objects import ENDPOINT_SLICES, SERVICES, Gvr, Object
 from cybernetes.services.apiserver.aggregation.apiservices import API_SERVICES, ClientCertificate
 from cybernetes.services.apiserver.exchange import Exchange
 from cybernetes.services.apiserver.server import HttpServer
@@ -37,6 +39,8 @@ class Extension:
         self.http = HttpServer(self._serve, lambda error: str(error).encode(), clock)
         self.headers: dict[str, list[str]] = {}
         self.target = ""
+        #: Target -> (code, what is answered there).
+        self.objects: dict[str, tuple[int, Object]] = {}
 
     async def _serve(self, exchange: Exchange) -> None:
         request = exchange.request
@@ -47,6 +51,10 @@ class Extension:
             return
         self.target = request.target
         self.headers = {name: list(request.all(name)) for name in request.headers}
+        if request.target in self.objects:
+            code, answer = self.objects[request.target]
+            exchange.respond(code, b"", orjson.dumps(answer))
+            return
         exchange.respond(418, b"X-Flunder: 1\r\n", b"short and stout")
 
 
@@ -213,3 +221,28 @@ async def test_extension_servers_learn_whom_to_believe(start, certificates) -> N
     data = (await cluster.get("/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication")).json()
     assert data["data"]["requestheader-allowed-names"] == '["front-proxy-client"]'
     assert data["data"]["requestheader-client-ca-file"].startswith("-----BEGIN CERTIFICATE-----")
+
+
+async def test_components_of_the_process_read_there_on_their_own_behalf(served) -> None:
+    cluster, extension, port, bundle = served
+    await expose(cluster, port)
+    await register(cluster, bundle)
+    await condition(cluster, "Passed")
+    flunders = Gvr(GROUP, "v1alpha1", "flunders")
+    place = f"{PATH}/namespaces/default/flunders"
+    extension.objects = {
+        f"{place}/f": (200, {"kind": "Flunder", "metadata": {"name": "f"}}),
+        f"{place}?labelSelector=a%3Db&limit=5": (200, {"metadata": {"resourceVersion": "7"}, "items": [{"n": 1}]}),
+        f"{place}/gone": (404, not_found(GROUP, "flunders", "gone").status),
+    }
+    client = cluster.direct(User("reader", groups=("system:masters",)))
+    assert (await client.get(flunders, "f", "default"))["metadata"]["name"] == "f"
+    assert extension.headers["x-remote-user"] == ["reader"]
+    page = await client.list(flunders, "default", label_selector="a=b", limit=5)
+    assert (page.items, page.resource_version) == ([{"n": 1}], "7")
+    with pytest.raises(ApiError, match=r'flunders\.wardle\.example\.com "gone" not found'):
+        await client.get(flunders, "gone", "default")
+    with pytest.raises(ApiError, match="answered 418"):
+        await client.get(flunders, "tea", "default")
+    with pytest.raises(ApiError, match='User "jane" cannot get resource "flunders"'):
+        await cluster.direct(User("jane")).get(flunders, "f", "default")
