@@ -243,7 +243,7 @@ class Reconnecting(DirectClient):
         self._user_agent = user_agent
 
     @property
-    def _server(self) -> ApiServer:
+    def _server(self) -> ApiServer:  # type: ignore[override]
         server = self._parts.server
         if server is None:
             raise ConnectionRefusedError("the API server is down")
