@@ -14,7 +14,6 @@ from typing import Any
 from cybernetes.core.auth.certificates import Authority, new_key_pem
 from cybernetes.core.clock import Clock, Random, SystemClock
 from cybernetes.services.apiserver.apiserver import ApiServer, Tls
-from cybernetes.services.common import kubeconfig
 from cybernetes.services.testing.virtualtime import VirtualTime
 
 
@@ -33,6 +32,8 @@ class Identity:
         return Authority.create("cybernetes.testing", SystemClock(), self._random)
 
     def write_kubeconfig(self, path: Path, server: str, *, with_authority: bool = True) -> None:
+        from cybernetes.services.common import kubeconfig  # it brings aiohttp, a quarter of a cold start
+
         authority = self.serving.certificate if with_authority else b""
         kubeconfig.write(path, server=server, certificate_authority=authority, token=self.token)
 

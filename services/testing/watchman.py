@@ -46,18 +46,19 @@ class Watchman:
 
     def _watch(self) -> None:
         assert self._time is not None
-        seen = -1
+        seen, suspect = -1, ""
         while not self._stopped.wait(self._patience_s):
             turns = self._time.turns
+            found = None
             if turns == seen and not self._time.is_waiting:
-                self._complain(sys._current_frames().get(self._owner))
-            seen = turns
+                found = _culprit(sys._current_frames().get(self._owner))
+            where = f"{found.f_code.co_filename}:{found.f_lineno}" if found is not None else ""
+            # The same line twice: it waits there. A slow machine that has much to do is met at different ones.
+            if found is not None and where == suspect:
+                self._complain(found, where)
+            seen, suspect = turns, where
 
-    def _complain(self, frame: FrameType | None) -> None:
-        found = _culprit(frame)
-        if found is None:
-            return
-        where = f"{found.f_code.co_filename}:{found.f_lineno}"
+    def _complain(self, found: FrameType, where: str) -> None:
         message = (
             f"{where}: {found.f_code.co_qualname} has held the event loop for more than {self._patience_s:g} s, and "
             "with it the whole cluster; await something instead, or put the call into asyncio.to_thread"
