@@ -132,5 +132,6 @@ class PodRecord:
     @property
     def counts(self) -> bool:
         """Whether it takes room on the node: until its containers have stopped, which is when the scheduler learns that
-        there is room again. Taking its volumes away may last longer."""
-        return self.stage in (Stage.RUNNING, Stage.TERMINATING) and not self.is_rejected
+        there is room again. Taking its volumes away may last longer. One that was deleted by force is gone for the
+        scheduler at once."""
+        return self.stage in (Stage.RUNNING, Stage.TERMINATING) and not self.is_rejected and not self.is_gone
