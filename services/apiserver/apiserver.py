@@ -73,6 +73,7 @@ from cybernetes.services.apiserver.server import HttpServer, Limits
 from cybernetes.services.apiserver.storage import Reader, Storage
 from cybernetes.services.apiserver.subresources import table
 from cybernetes.services.apiserver.subresources.streams import Nodes
+from cybernetes.services.apiserver.systemnamespaces import SystemNamespaces
 from cybernetes.services.apiserver.usage.handlers import handlers as usage_handlers
 from cybernetes.services.apiserver.usage.resources import resources as usage_resources
 from cybernetes.services.apiserver.usage.scraper import Scraper
@@ -288,6 +289,7 @@ class ApiServer:
         self.availability = Availability(self.backend, self.api_services, remote_client, self._tasks.spawn)
         self.definitions.on_change.append(CustomRegistration(self.backend, self._tasks.spawn).definition_changed)
         self._flow_conditions = FlowConditions(self.backend, self._tasks.spawn)
+        self._system_namespaces = SystemNamespaces(self.backend, self._tasks.spawn)
         self.chain.remotes = self.api_services
         self.chain.forward = partial(forward, client=remote_client)
         self._audit_log: AuditLog | None = None
@@ -314,6 +316,7 @@ class ApiServer:
         self.health.add("shutdown", self._is_not_stopping, paths=("/readyz",))
         self.fairness.start()
         self._flow_conditions.start()
+        self._system_namespaces.start()
         self.api_services.start()
         self.availability.start()
         await self._publish_trust()
@@ -355,6 +358,7 @@ class ApiServer:
         self._nodes.stop()
         self.fairness.stop()
         self._flow_conditions.stop()
+        self._system_namespaces.stop()
         self.api_services.stop()
         self.availability.stop()
         self._expiry.stop()

@@ -261,10 +261,10 @@ class Fleet:
             if is_already_exists(error) or is_conflict(error):
                 written = await self._client.get(LEASES, name, LEASE_NAMESPACE)
                 node.lease_version = written["metadata"]["resourceVersion"]
-            elif is_not_found(error):
+            elif is_not_found(error) and node.lease_version:
                 node.lease_version = ""
             else:
-                raise
+                raise  # without its namespace, too: then again later, not at once
             self._workers.add(name)
             return
         node.lease_version = written["metadata"]["resourceVersion"]

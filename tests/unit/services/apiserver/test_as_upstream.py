@@ -3,7 +3,12 @@ that was found and is gone."""
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+
+from cybernetes.core.objects import NAMESPACES
+from cybernetes.core.store.cached import EVERYTHING
 
 CORE = "/api/v1/namespaces/default"
 BATCH = "/apis/batch/v1/namespaces/default"
@@ -100,3 +105,20 @@ async def test_wrong_types_name_the_structs_on_the_way(start, obj, path: str) ->
     cluster = await start()
     refused = await cluster.post(f"{CORE}/{obj['kind'].lower()}s", obj)
     assert refused.code == 400 and path in refused.json()["message"]
+
+
+async def test_a_system_namespace_that_is_deleted_comes_back(start) -> None:
+    cluster = await start()
+    path = "/api/v1/namespaces/kube-node-lease"
+    before = (await cluster.get(path)).json()["metadata"]["uid"]
+    changed = asyncio.Event()
+    cache = cluster.server.storage.cache_of(NAMESPACES)
+    watcher = cache.watch(EVERYTHING, cache.revision, lambda batch: changed.set())
+    await cluster.delete(path)
+    ended = {**(await cluster.get(path)).json(), "spec": {"finalizers": []}}
+    await cluster.put(f"{path}/finalize", ended)
+    async with asyncio.timeout(20):
+        while (found := await cluster.get(path)).code != 200 or found.json()["metadata"]["uid"] == before:
+            await changed.wait()
+            changed.clear()
+    watcher.close()
