@@ -85,16 +85,17 @@ def claim(
     claimed: list[Object] = []
     failure: ApiError | ConnectionError | None = None
     may_adopt = False
+    owner_uid, owner_is_going = uid_of(owner), is_deleting(owner)
     for obj in objects:
-        matches = selector.matches(labels_of(obj)) and is_member(obj)
         controller = controller_of(obj)
+        if controller is not None and controller.get("uid") != owner_uid:
+            continue
+        matches = selector.matches(labels_of(obj)) and is_member(obj)
         if controller is not None:
-            if controller.get("uid") != uid_of(owner):
-                continue
             if matches:
                 claimed.append(obj)
                 continue
-            if is_deleting(owner):
+            if owner_is_going:
                 continue
             try:
                 yield _release(gvr, obj, owner, finalizers)
@@ -102,7 +103,7 @@ def claim(
                 if not _is_moot(error):
                     failure = failure or error
             continue
-        if not matches or is_deleting(owner) or is_deleting(obj):
+        if not matches or owner_is_going or is_deleting(obj):
             continue
         try:
             if not may_adopt:
