@@ -9,7 +9,7 @@ from kubeletworld import ADMIN, LoopClock, World
 from cybernetes.core.client.factory import InformerFactory
 from cybernetes.core.clock import Random
 from cybernetes.core.kubelet.behaviour import read_stages
-from cybernetes.core.objects import EVENTS, LEASES, NODES, PODS, SERVICE_ACCOUNTS, name_of
+from cybernetes.core.objects import EVENTS, LEASES, NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS, name_of
 from cybernetes.core.store.memory import MemoryStore
 from cybernetes.services.apiserver.apiserver import ApiServer
 from cybernetes.services.common.directclient import DirectClient
@@ -89,6 +89,24 @@ async def test_nodes_register_and_keep_their_leases():
         versions = {name_of(node): node["metadata"]["resourceVersion"] for node in nodes}
         after = {name_of(node): node["metadata"]["resourceVersion"] for node in (await fleet.api.list(NODES)).items}
         assert versions == after  # nothing else is written
+
+
+async def test_leases_wait_for_their_namespace():
+    """Whoever deletes it stops nothing: the nodes try again, each time later, and renew once it is back."""
+    async with Fleet(count=3) as fleet:
+        await fleet.api.delete(NAMESPACES, "kube-node-lease")
+        for lease in (await fleet.api.list(LEASES, "kube-node-lease")).items:
+            await fleet.api.delete(LEASES, name_of(lease), "kube-node-lease")
+        await asyncio.sleep(30)  # it is Terminating: nothing can be created in it
+        assert not (await fleet.api.list(LEASES, "kube-node-lease")).items
+        ended = await fleet.api.get(NAMESPACES, "kube-node-lease")
+        ended["spec"]["finalizers"] = []
+        await fleet.api.update(NAMESPACES, ended, subresource="finalize")
+
+        async def are_back():
+            return len((await fleet.api.list(LEASES, "kube-node-lease")).items) == 3
+
+        await fleet.eventually(are_back, 600.0)
 
 
 async def test_pods_run_and_end():
