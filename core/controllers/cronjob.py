@@ -231,6 +231,11 @@ class _Sync:
             yield Again(max(0.0, following - self.now) + DELTA_S)
 
     def _start(self, schedule: cron.Schedule, zone: datetime.tzinfo) -> Steps:
+        if schedule.next(self.now, zone) is None:  # the 31st of February: upstream's words, for a reason of its own
+            why = "time difference between two schedules is less than 1 second"
+            text = f"invalid schedule: {self.spec.get('schedule', '')} : {why}"
+            yield self._event("Warning", "InvalidSchedule", text)
+            return
         missed = missed_times(schedule, zone, self._earliest(within_deadline=True), self.now)
         due = missed.latest
         if due is None:

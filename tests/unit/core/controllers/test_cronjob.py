@@ -246,6 +246,11 @@ def test_histories_are_cut(cluster):
             "UnparseableSchedule",
             'unparseable schedule: "sometimes" : expected exactly 5 fields, found 1: [sometimes]',
         ),
+        (
+            {"schedule": "59 23 31 2 *"},
+            "InvalidSchedule",
+            "invalid schedule: 59 23 31 2 * : time difference between two schedules is less than 1 second",
+        ),
     ],
 )
 def test_impossible_schedules_are_told_and_not_retried(cluster, spec, reason, message):
