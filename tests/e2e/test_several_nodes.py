@@ -193,8 +193,10 @@ def container(cluster: Cluster, name: str) -> Any:
 
 
 def test_nothing_is_left(nodes: Cluster) -> None:
-    links = {line.split(": ")[1] for line in ip("-o", "link").splitlines()}
-    tag = next(name for name in links if name.endswith("-nodes")).removesuffix("-nodes")
+    first = f" {node_address(nodes, 'node-1')}/"
+    switch = next(line.split()[1] for line in ip("-o", "address").splitlines() if first in line)
+    tag = switch.removesuffix("-nodes")
+    assert tag != switch and tag in ip("-o", "link")
     addresses = [pod_ip(nodes, name) for name in ("pod-1", "pod-2")]
     nodes.down()
     assert not [line for line in ip("-o", "link").splitlines() if tag in line]
