@@ -128,13 +128,18 @@ def _interfaces(kernel: Netlink, address: str) -> tuple[int, ...]:
 
 
 def _tell(link: Link, address: str) -> None:
-    """Where an address is now, to all neighbours (RFC 5227: an ARP announcement); for IPv6 let the kernel answer."""
-    if ":" in address:
-        path = Path(f"/proc/sys/net/ipv6/conf/{link.name}/proxy_ndp")
+    """Let the kernel answer for an address, and tell all neighbours that it is here (RFC 5227: an ARP announcement)."""
+    is_six = ":" in address
+    # It would wait for up to 0.8 s, so that a real owner could be faster; nobody else has this address.
+    wanted = {f"net/ipv{6 if is_six else 4}/neigh/{link.name}/proxy_delay": "0"}
+    # The interface may be older than the wish to forward.
+    wanted[f"net/ipv{6 if is_six else 4}/conf/{link.name}/{'proxy_ndp' if is_six else 'forwarding'}"] = "1"
+    for name, value in wanted.items():
         try:
-            path.write_text("1")
+            (Path("/proc/sys") / name).write_text(value)
         except OSError as error:
-            log.warning("%s is not announced on %s: %s", address, link.name, error)
+            log.warning("cannot set %s to %s: %s", name, value, error)
+    if is_six:
         return
     own = socket.inet_aton(address)
     body = b"\0\1\x08\0\6\4\0\1" + link.mac + own + bytes(6) + own
