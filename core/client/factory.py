@@ -80,11 +80,9 @@ class InformerFactory:
         for informer in list(self):
             await informer.wait_synced()
 
-    async def discard(self, gvr: Gvr) -> None:
-        """Stop and forget the metadata informer of a resource that is no longer served."""
-        informer = self._metadata.pop(gvr, None)
-        if informer is not None:
-            await informer.stop()
+    def forget(self, gvr: Gvr) -> Informer | None:
+        """Give up the metadata informer of a resource that is no longer served; the caller stops it."""
+        return self._metadata.pop(gvr, None)
 
     async def stop(self) -> None:
         await asyncio.gather(*(informer.stop() for informer in list(self)))

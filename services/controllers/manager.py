@@ -127,10 +127,15 @@ class ControllerManager:
 
         def changed(*_: Object) -> None:
             found = custom(informer.list())
-            if found != self._custom:
-                self._custom = found
-                for runner in self.runners:
-                    runner.refresh()
+            if found == self._custom:
+                return
+            served = {gvr for gvr, *_ in found}
+            gone = [gvr for gvr, *_ in self._custom if gvr not in served]
+            self._custom = found
+            for runner in self.runners:
+                runner.refresh()
+            for retired in filter(None, map(self.informers.forget, gone)):
+                self._tasks.spawn(retired.stop(), f"end of the informer of {retired.gvr.qualified}")
 
         self._definitions = informer, informer.add_handler(changed, changed, changed)
 

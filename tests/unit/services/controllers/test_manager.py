@@ -198,8 +198,6 @@ async def test_custom_resources_are_collected_and_deleted_with_their_namespace(c
         definitions = Gvr("apiextensions.k8s.io", "v1", "customresourcedefinitions")
         await cluster.api.create(definitions, definition)
         await asyncio.sleep(1)
-        if cluster.server.registry.get(widgets) is None:
-            pytest.skip("custom resources are not served yet")
         owner = await cluster.api.create(
             CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "o"}}, "default"
         )
@@ -214,6 +212,10 @@ async def test_custom_resources_are_collected_and_deleted_with_their_namespace(c
         await cluster.api.delete(CONFIG_MAPS, "o", "default")
         await asyncio.sleep(1)
         assert await cluster.names(widgets) == []
+        assert cluster.manager.informers.find(widgets) is not None
+        await cluster.api.delete(definitions, "widgets.example.com")
+        await asyncio.sleep(5)
+        assert cluster.manager.informers.find(widgets) is None, "what is gone is not watched"
 
 
 async def test_two_managers_one_leads_and_the_other_takes_over(clock):
