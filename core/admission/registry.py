@@ -1,9 +1,11 @@
-"""Every plugin that is on by default and NodeRestriction, in the order in which upstream asks them.
+"""Every plugin, in the order in which upstream asks them, and which of them take part.
 
 Webhooks and admission policies belong between the last that judges and ResourceQuota, which counts.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from cybernetes.core.admission.certificates import (
     CertificateApproval,
@@ -13,6 +15,7 @@ from cybernetes.core.admission.certificates import (
 from cybernetes.core.admission.contract import Charging, Mutating, Validating
 from cybernetes.core.admission.default_ingress_class import DefaultIngressClass
 from cybernetes.core.admission.default_toleration_seconds import DefaultTolerationSeconds
+from cybernetes.core.admission.deny_service_external_ips import DenyServiceExternalIPs
 from cybernetes.core.admission.limit_ranger import LimitRanger
 from cybernetes.core.admission.namespace_lifecycle import NamespaceLifecycle
 from cybernetes.core.admission.node_restriction import NodeRestriction
@@ -30,8 +33,10 @@ from cybernetes.core.admission.storage import (
 )
 from cybernetes.core.admission.taint_nodes_by_condition import TaintNodesByCondition
 
+Plugin = Mutating | Validating | Charging
+
 #: One instance serves all clusters of the process: plugins have no state.
-PLUGINS: tuple[Mutating | Validating | Charging, ...] = (
+PLUGINS: tuple[Plugin, ...] = (
     NamespaceLifecycle(),
     LimitRanger(),
     ServiceAccount(),
@@ -49,6 +54,25 @@ PLUGINS: tuple[Mutating | Validating | Charging, ...] = (
     CertificateSubjectRestriction(),
     DefaultIngressClass(),
     PodTopologyLabels(),
+    DenyServiceExternalIPs(),
     PodResizeValidator(),
     ResourceQuota(),
 )
+#: Those that are asked only where somebody wants them.
+OPTIONAL = frozenset({"DenyServiceExternalIPs"})
+
+
+def select(enabled: Collection[str] = (), disabled: Collection[str] = ()) -> tuple[Plugin, ...]:
+    """What ``--enable-admission-plugins`` and ``--disable-admission-plugins`` leave; order is ours, not theirs.
+
+    Raises ValueError for a name that is unknown, or in both.
+    """
+    known = {plugin.name for plugin in PLUGINS}
+    for name in (*enabled, *disabled):
+        if name not in known:
+            raise ValueError(f"{name} is unknown; there are {', '.join(sorted(known))}")
+    both = sorted(set(enabled) & set(disabled))
+    if both:
+        raise ValueError(f"{', '.join(both)} in both enabled and disabled")
+    off = (OPTIONAL - set(enabled)) | set(disabled)
+    return tuple(plugin for plugin in PLUGINS if plugin.name not in off)

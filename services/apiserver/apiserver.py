@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cybernetes.core.admission.registry import PLUGINS
+from cybernetes.core.admission.registry import Plugin, select
 from cybernetes.core.api.registry import Registry, builtin
 from cybernetes.core.auth import rbac, tokens
 from cybernetes.core.auth.attributes import Authorize
@@ -139,6 +139,7 @@ class Config:
     issuer: str = tokens.DEFAULT_ISSUER
     #: Token -> user, from a token file.
     static_tokens: Mapping[str, User] = field(default_factory=dict)
+    admission_plugins: Sequence[Plugin] = field(default_factory=select)
     limits: Limits = field(default_factory=Limits)
     #: How kubelets are reached: our client certificate, the authority of theirs. None: plain HTTP, for tests.
     kubelet_tls: ssl.SSLContext | None = None
@@ -213,7 +214,9 @@ class ApiServer:
             clock=clock,
             random=random,
             authorize=self.authorize,
-            admitting=Admitting(PLUGINS, self.storage, Reader(self.storage, clock, random, self.authorize)),
+            admitting=Admitting(
+                config.admission_plugins, self.storage, Reader(self.storage, clock, random, self.authorize)
+            ),
             fields=FieldManagers(self.registry, clock),
             hooks={
                 SERVICES: self.allocator.hooks(),

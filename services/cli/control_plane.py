@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from cybernetes.core.admission.registry import select
 from cybernetes.core.api.registry import builtin
 from cybernetes.core.auth.keys import Key
 from cybernetes.core.auth.tokens import DEFAULT_ISSUER, Issuer
@@ -120,6 +121,7 @@ class ControlPlane:
                 is_published=not self.is_worker,
                 service_account_keys=[Key(pki.service_account_key())],
                 kubelet_tls=self._kubelet_context(pki),
+                admission_plugins=select(options.admission_enabled, options.admission_disabled),
                 audit_policy=audit_policy,
                 audit_log=audit_log,
                 proxy_client=ClientCertificate(pki.path("front-proxy-client.crt"), pki.path("front-proxy-client.key")),

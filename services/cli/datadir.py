@@ -54,6 +54,9 @@ class ClusterOptions:
     load_balancer_pool: str = ""
     #: The folder of the first node's static pods; empty for none.
     manifests: str = ""
+    #: Admission plugins that are asked beside the usual ones, and those that are not.
+    admission_enabled: tuple[str, ...] = ()
+    admission_disabled: tuple[str, ...] = ()
     #: What is noted of requests to the API, and where; and when the file is put aside (see ``auditing``).
     audit_policy: str = ""
     audit_log: str = ""

@@ -52,6 +52,13 @@ def _up(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scheduler-config", default="", metavar="FILE", help="a KubeSchedulerConfiguration")
     parser.add_argument("--scheduler-plugins", default="", metavar="FILE", help="Python with scheduler plugins")
     parser.add_argument("--manifests", default="", metavar="DIR", help="static pods of the first node")
+    parser.add_argument(
+        "--enable-admission-plugins",
+        default="",
+        metavar="NAME,…",
+        help="those that are off, such as DenyServiceExternalIPs",
+    )
+    parser.add_argument("--disable-admission-plugins", default="", metavar="NAME,…", help="those that are on")
     _auditing(parser)
     parser.add_argument("--detach", action="store_true", help="return when the cluster is ready, and leave it running")
 

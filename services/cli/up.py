@@ -99,6 +99,8 @@ def decide(given: argparse.Namespace) -> ClusterOptions:
         scheduler_config=str(Path(given.scheduler_config).absolute()) if given.scheduler_config else "",
         scheduler_plugins=str(Path(given.scheduler_plugins).absolute()) if given.scheduler_plugins else "",
         manifests=str(Path(given.manifests).absolute()) if given.manifests else "",
+        admission_enabled=tuple(filter(None, given.enable_admission_plugins.split(","))),
+        admission_disabled=tuple(filter(None, given.disable_admission_plugins.split(","))),
         rootless=is_rootless,
         **_audited(given),
     )
@@ -126,6 +128,16 @@ def _check_controllers(given: argparse.Namespace) -> None:
 
             option = "--load-balancer-pool"
             Pool(given.load_balancer_pool.split(","))
+        if given.enable_admission_plugins or given.disable_admission_plugins:
+            from cybernetes.core.admission.registry import select as select_plugins
+
+            option = "--enable-admission-plugins, --disable-admission-plugins"
+            select_plugins(
+                *(
+                    list(filter(None, each.split(",")))
+                    for each in (given.enable_admission_plugins, given.disable_admission_plugins)
+                )
+            )
     except ValueError as error:
         raise UsageError(f"{option}: {error}") from None
 
