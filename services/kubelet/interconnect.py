@@ -66,8 +66,9 @@ class Switch:
         wanted = {str(ip_interface(address).network) for address in self.addresses}
         names = {link.number: link.name for link in kernel.links()}
         for route in kernel.routes():
-            if f"{route.destination}/{route.prefix}" in wanted:
-                where = names.get(route.interface, "another interface")
+            where = names.get(route.interface, "another interface")
+            # Another of our nodes may have made the bridge since it was looked for.
+            if f"{route.destination}/{route.prefix}" in wanted and where != self.bridge:
                 message = f"the node CIDR {route.destination}/{route.prefix} already leads to {where}"
                 raise NetworkFailure(f"{message}: use another --node-cidr")
 

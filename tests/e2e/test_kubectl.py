@@ -195,9 +195,12 @@ def test_logs_exec_port_forward(simulated: Cluster) -> None:
     assert "container none is not valid for pod talker" in missing.err
 
 
-def test_top_says_that_there_are_no_metrics(simulated: Cluster) -> None:
-    refused = simulated.kubectl("top", "nodes", check=False)
-    assert refused.code == 1 and "Metrics API not available" in refused.err
+def test_top(simulated: Cluster) -> None:
+    lines = simulated.kubectl("top", "nodes").out.splitlines()
+    assert lines[0].split() == ["NAME", "CPU(cores)", "CPU(%)", "MEMORY(bytes)", "MEMORY(%)"]
+    assert {line.split()[0] for line in lines[1:]} == {"node-1", "node-2", "node-3"}
+    refused = simulated.kubectl("top", "pod", "nobody", check=False)
+    assert refused.code == 1 and 'pods.metrics.k8s.io "nobody" not found' in refused.err
 
 
 def test_explain_api_resources_can_i(simulated: Cluster) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -154,4 +155,5 @@ def test_a_part_of_another_type_is_refused_by_its_name(maker, sample):
     message = caught.value.message
     assert message.startswith(f'{resource.kind} in version "{resource.gvk.version}" cannot be handled as a')
     if "Go struct field" in message:
-        assert f".{path} of type" in message
+        # Go names the structs that others are made of, too; no field of JSON begins so.
+        assert f".{path} of type" in re.sub(r"\.[A-Z]\w*(?=\.)", "", message)

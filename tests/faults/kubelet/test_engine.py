@@ -1,6 +1,7 @@
 """The Docker engine is killed under a kubelet and started again: pods come back, each once, nobody else's are touched.
 
-An engine of our own (its data, its socket, no network of its own), so that nothing else on the machine is disturbed.
+An engine of our own (its data, its socket), so that nothing else on the machine is disturbed. It lives in a network
+namespace: one without a bridge takes away ``docker0``, which would be that of the machine's engine.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -40,12 +42,14 @@ PODS_COUNT = 6
 class OwnEngine:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        #: A socket's path is short: longer than that, as in a test's folder, it cannot be.
-        self.socket = f"/tmp/cyb-engine-{NUMBER}.sock"
+        #: Where sockets are: their paths cannot be as long as a test's folder may be.
+        self.run = Path(tempfile.mkdtemp(prefix="cyb-engine-"))
+        self.socket = str(self.run / "docker.sock")
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = ["dockerd", "--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec")]
+        command = ["unshare", "--net", "dockerd", "--data-root", str(self.folder / "data")]
+        command += ["--exec-root", str(self.run / "exec")]
         command += ["-H", f"unix://{self.socket}", "-p", str(self.folder / "pid"), "--bridge", "none"]
         command += ["--iptables=false", "--ip6tables=false", "--log-level", "error"]
         (self.folder / "pid").unlink(missing_ok=True)
@@ -69,7 +73,7 @@ class OwnEngine:
     async def kill(self) -> None:
         """Its containerd dies of that too, a moment later: an engine that finds it dying does not start."""
         assert self.process is not None
-        companion = Path("/proc") / (self.folder / "exec" / "containerd" / "containerd.pid").read_text().strip()
+        companion = Path("/proc") / (self.run / "exec" / "containerd" / "containerd.pid").read_text().strip()
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
@@ -82,9 +86,8 @@ class OwnEngine:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
-        Path(self.socket).unlink(missing_ok=True)
-        for name in ("data", "exec"):  # with what an engine mounts there
-            remove_tree(self.folder / name)
+        for folder in (self.folder / "data", self.run):  # with what an engine mounts there
+            remove_tree(folder)
 
 
 async def eventually(what: Callable[[], Awaitable[Any]], timeout_s: float = 120.0) -> Any:
