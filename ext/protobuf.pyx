@@ -652,6 +652,8 @@ cdef object get_time(Input* source, bint is_micro):
                 seconds = <int64_t>number
             else:
                 nanos = <int64_t>number
+        elif key >> 3 == 1 or key >> 3 == 2:
+            raise Refused()  # not as numbers are written
         else:
             skip(source, key & 7)
     # Years 1 to 9999: what text can say.

@@ -179,7 +179,9 @@ class Scheduler:
         self._plain.pop(key, None)
         if self.framework.is_plain and not self.table.columns.is_watched:
             template = self.framework.template(cycle)
-            if template.is_plain and not cycle.shape.is_noted:
+            # Amounts without a column are kept with the node, of which the kernel knows nothing.
+            has_columns = self.table.resources.keys() >= cycle.shape.requests.keys()
+            if template.is_plain and has_columns and not cycle.shape.is_noted:
                 if len(self._plain) >= PLAIN_MAX:
                     self._plain.clear()
                 self._plain[key] = (template.refresh(), self.table.usage_of(cycle.shape), cycle.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -35,6 +36,10 @@ spec:
 ---"""
 
 
+#: Two of these clusters may be up at a time.
+_NUMBERS = itertools.count(os.getpid())
+
+
 @pytest.fixture(
     scope="module",
     params=["process", pytest.param("docker", marks=pytest.mark.docker)],
@@ -45,7 +50,7 @@ def nodes(
     """Two nodes; on each a pod and one in the node's own network, and a Service before the first two."""
     cluster = new_cluster()
     services, pods = ranges()
-    node_cidr = f"10.79.{os.getpid() % 250}.0/24"
+    node_cidr = f"10.79.{next(_NUMBERS) % 250}.0/24"
     cluster.up(
         *("--runtime", request.param, "--nodes", "2"),
         *("--service-cidr", services, "--pod-cidr", pods, "--node-cidr", node_cidr),

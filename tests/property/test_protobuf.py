@@ -74,6 +74,7 @@ SOUND = encode(POD, a_pod())
 
 @settings(max_examples=300)
 @given(st.integers(0, len(SOUND) - 1), st.integers(0, 255), st.booleans())
+@example(384, 58, False)  # nanoseconds that are not written as a number
 @example(267, 0, False)  # a time that holds nothing but a field that nobody knows
 def test_spoiled_messages_are_read_alike_or_refused(at: int, byte: int, is_cut: bool) -> None:
     data = SOUND[:at] if is_cut else SOUND[:at] + bytes([byte]) + SOUND[at + 1 :]
