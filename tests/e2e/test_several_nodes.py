@@ -36,7 +36,7 @@ spec:
 ---"""
 
 
-#: Two of these clusters may be up at a time.
+#: No two clusters share a range, not even one after the other.
 _NUMBERS = itertools.count(os.getpid())
 
 
@@ -80,6 +80,7 @@ spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, targetPort: web}
     names = [f"pod/{kind}-{number}" for kind in ("pod", "own") for number in (1, 2)]
     cluster.kubectl("wait", "--for=condition=Ready", *names, "--timeout=90s", timeout_s=100)
     yield cluster
+    cluster.down()  # before the next one starts: both would listen at the ports of the host
 
 
 def has_docker(cluster: Cluster) -> bool:
