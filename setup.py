@@ -32,7 +32,7 @@ DIRECTIVES = {
     "wraparound": DEBUG,
     "initializedcheck": DEBUG,
     "cdivision": not DEBUG,
-    "nonecheck": DEBUG,
+    "nonecheck": False,  # it wants the GIL where kernels have none
     "freethreading_compatible": False,
 }
 
