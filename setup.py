@@ -32,7 +32,7 @@ DIRECTIVES = {
     "wraparound": DEBUG,
     "initializedcheck": DEBUG,
     "cdivision": not DEBUG,
-    "nonecheck": False,  # it wants the GIL where kernels have none
+    "nonecheck": DEBUG,
     "freethreading_compatible": False,
 }
 

@@ -128,13 +128,14 @@ cdef class NodeColumns:
             raise ValueError("nothing is below 0")
         return self.below(limit)
 
+    # Not in place, here and below: a debug build would look for None first, with the GIL.
     cdef void note(self, int row) noexcept nogil:
         self.log[self.position & (LOG_SIZE - 1)] = row
-        self.position += 1
+        self.position = self.position + 1
 
     cdef uint64_t below(self, uint64_t limit) noexcept nogil:
         cdef uint64_t x
-        self.chance += <uint64_t>0x9E3779B97F4A7C15
+        self.chance = self.chance + <uint64_t>0x9E3779B97F4A7C15
         x = self.chance
         x = (x ^ (x >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
         x = (x ^ (x >> 27)) * <uint64_t>0x94D049BB133111EB

@@ -236,9 +236,10 @@ cdef class Ranking:
 
     cdef void count_class(self, int row, int change) noexcept nogil:
         cdef int32_t klass = self.klass_view[row]
-        self.feasible += change
+        # Not in place: a debug build would look for None first, with the GIL.
+        self.feasible = self.feasible + change
         if 0 <= klass < self.classes:
-            self.class_count[klass] += change
+            self.class_count[klass] = self.class_count[klass] + change
             if self.class_count[klass] == (1 if change > 0 else 0):
                 self.needs_review = True
 
