@@ -23,7 +23,7 @@ from cybernetes.core.cel.ast import (
 from cybernetes.core.cel.declarations import Functions
 from cybernetes.core.cel.errors import CompileError, Issue
 from cybernetes.core.cel.types import DYN, ERROR, Substitutions, Type, most_general, unwrapped
-from cybernetes.core.cel.values import UInt
+from cybernetes.core.cel.values import type_of
 
 #: Names of types that expressions may speak of.
 _TYPE_NAMES: Mapping[str, Type] = {
@@ -81,7 +81,7 @@ class _Checker:
     def check(self, node: Node) -> Type:
         match node:
             case Literal():
-                node.type = _literal_type(node.value)
+                node.type = types.NULL if node.value is None else type_of(node.value)
             case Ident():
                 node.type = self._ident(node)
             case Select():
@@ -355,20 +355,6 @@ def _qualified(node: Node) -> str:
         prefix = _qualified(node.operand)
         return f"{prefix}.{node.field}" if prefix else ""
     return ""
-
-
-def _literal_type(value: Any) -> Type:
-    if value is None:
-        return types.NULL
-    if isinstance(value, bool):
-        return types.BOOL
-    if isinstance(value, UInt):
-        return types.UINT
-    if isinstance(value, int):
-        return types.INT
-    if isinstance(value, float):
-        return types.DOUBLE
-    return types.STRING if isinstance(value, str) else types.BYTES
 
 
 def _renamed(type_: Type, fresh: Mapping[Type, Type]) -> Type:

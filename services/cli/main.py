@@ -42,7 +42,11 @@ def _up(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--proxy-mode", choices=PROXY_MODES, default="userspace")
     parser.add_argument("--apiserver-workers", type=int, default=1, metavar="N", help="API server processes")
     parser.add_argument(
-        "--without", default="", metavar="NAME,…", help=f"leave out some of {', '.join(OPTIONAL_COMPONENTS)}"
+        "--without",
+        type=_names,
+        default=(),
+        metavar="NAME,…",
+        help=f"leave out some of {', '.join(OPTIONAL_COMPONENTS)}",
     )
     _controllers(parser, "*")
     parser.add_argument(
@@ -54,13 +58,20 @@ def _up(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--manifests", default="", metavar="DIR", help="static pods of the first node")
     parser.add_argument(
         "--enable-admission-plugins",
-        default="",
+        type=_names,
+        default=(),
         metavar="NAME,…",
         help="those that are off, such as DenyServiceExternalIPs",
     )
-    parser.add_argument("--disable-admission-plugins", default="", metavar="NAME,…", help="those that are on")
+    parser.add_argument(
+        "--disable-admission-plugins", type=_names, default=(), metavar="NAME,…", help="those that are on"
+    )
     _auditing(parser)
     parser.add_argument("--detach", action="store_true", help="return when the cluster is ready, and leave it running")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)
 
 
 def _controllers(parser: argparse.ArgumentParser, default: str) -> None:

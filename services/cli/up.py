@@ -37,8 +37,7 @@ def run(given: argparse.Namespace) -> int:
 
 def decide(given: argparse.Namespace) -> ClusterOptions:
     """Check what was asked for and settle what was left open. Raises UsageError."""
-    without = tuple(name for name in given.without.split(",") if name)
-    for name in without:
+    for name in given.without:
         if name not in OPTIONAL_COMPONENTS:
             raise UsageError(f"--without: there is no component {name!r}; choose from {', '.join(OPTIONAL_COMPONENTS)}")
     for option, text in (
@@ -92,15 +91,15 @@ def decide(given: argparse.Namespace) -> ClusterOptions:
         node_cidr=given.node_cidr,
         proxy_mode=given.proxy_mode,
         apiserver_workers=given.apiserver_workers,
-        without=without,
+        without=given.without,
         controllers=given.controllers,
         load_balancer_pool=given.load_balancer_pool,
         simulation=str(Path(given.simulation).absolute()) if given.simulation else "",
         scheduler_config=str(Path(given.scheduler_config).absolute()) if given.scheduler_config else "",
         scheduler_plugins=str(Path(given.scheduler_plugins).absolute()) if given.scheduler_plugins else "",
         manifests=str(Path(given.manifests).absolute()) if given.manifests else "",
-        admission_enabled=tuple(filter(None, given.enable_admission_plugins.split(","))),
-        admission_disabled=tuple(filter(None, given.disable_admission_plugins.split(","))),
+        admission_enabled=given.enable_admission_plugins,
+        admission_disabled=given.disable_admission_plugins,
         rootless=is_rootless,
         **_audited(given),
     )
@@ -132,12 +131,7 @@ def _check_controllers(given: argparse.Namespace) -> None:
             from cybernetes.core.admission.registry import select as select_plugins
 
             option = "--enable-admission-plugins, --disable-admission-plugins"
-            select_plugins(
-                *(
-                    list(filter(None, each.split(",")))
-                    for each in (given.enable_admission_plugins, given.disable_admission_plugins)
-                )
-            )
+            select_plugins(given.enable_admission_plugins, given.disable_admission_plugins)
     except ValueError as error:
         raise UsageError(f"{option}: {error}") from None
 

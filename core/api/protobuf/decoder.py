@@ -72,13 +72,14 @@ def decode_slowly(data: bytes, message: Message) -> Any:
 
 
 def _value(data: bytes, start: int, end: int, message: Message, depth: int) -> Any:
+    form = message.form
+    if form is not None and form.is_nullable and start == end:
+        return None
     found = _message(data, start, end, message, depth)
-    if message.form is None:
+    if form is None:
         return found
-    if not found and start < end:
-        found["seconds"] = 0  # of a time only nothing at all is none; other forms do not look at this
     try:
-        return message.form.from_fields(found)
+        return form.from_fields(found)
     except ValueError as error:
         raise DecodeError(str(error)) from None
 

@@ -29,6 +29,8 @@ class Form(NamedTuple):
     kernel: int
     from_fields: Callable[[Fields], Any]
     to_fields: Callable[[Any], Fields]
+    #: Whether a message without any content is null.
+    is_nullable: bool = False
 
 
 def read_time(text: str) -> tuple[int, int]:
@@ -37,12 +39,12 @@ def read_time(text: str) -> tuple[int, int]:
     return micros // 1_000_000, micros % 1_000_000 * 1000
 
 
-def _time(found: Fields) -> str | None:
-    return None if not found else _moment(found).strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")
+def _time(found: Fields) -> str:
+    return _moment(found).strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")
 
 
-def _micro_time(found: Fields) -> str | None:
-    return None if not found else _moment(found).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+def _micro_time(found: Fields) -> str:
+    return _moment(found).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
 
 
 def _moment(found: Fields) -> datetime.datetime:
@@ -110,8 +112,8 @@ _OTHER = 5
 _ITEMS = Form(_OTHER, _items, lambda given: {"items": given})
 #: By the name of the type.
 FORMS: Mapping[str, Form] = {
-    _META + "Time": Form(1, _time, _time_fields),
-    _META + "MicroTime": Form(2, _micro_time, _time_fields),
+    _META + "Time": Form(1, _time, _time_fields, is_nullable=True),
+    _META + "MicroTime": Form(2, _micro_time, _time_fields, is_nullable=True),
     "io.k8s.apimachinery.pkg.api.resource.Quantity": Form(3, _quantity, lambda given: {"string": str(given)}),
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": Form(4, _int_or_string, _int_or_string_fields),
     _META + "FieldsV1": _raw("Raw"),

@@ -6,13 +6,10 @@ import base64
 import binascii
 
 from cybernetes.core.api.fielderror import FieldError, forbidden, invalid_value, not_supported, required
-from cybernetes.core.api.validation import names
-from cybernetes.core.api.validation.metadata import invalid_each
-from cybernetes.core.api.validation.webhooks import check_client_config
+from cybernetes.core.api.validation.webhooks import REVIEW_VERSIONS, check_client_config, check_review_versions
 from cybernetes.core.objects import Object
 
 _STRATEGIES = ("None", "Webhook")
-_REVIEW_VERSIONS = ("v1", "v1beta1")
 _NO_CERTIFICATES = "data does not contain any valid RSA or ECDSA certificates"
 
 
@@ -53,21 +50,8 @@ def check_conversion(conversion: Object | None, old: Object | None, *, allows_ba
         if bundle and not allows_bad_bundle and (why := bundle_error(bundle)):
             errors.append(invalid_value(f"{path}.webhookClientConfig.caBundle", bundle, why))
     stored = (((old or {}).get("conversion") or {}).get("webhook") or {}).get("conversionReviewVersions")
-    demands_known = not stored or bool(set(stored).intersection(_REVIEW_VERSIONS))
-    return errors + _check_review_versions(versions, demands_known, f"{path}.conversionReviewVersions")
-
-
-def _check_review_versions(versions: list[str], demands_known: bool, path: str) -> list[FieldError]:
+    demands_known = not stored or bool(set(stored).intersection(REVIEW_VERSIONS))
+    at = f"{path}.conversionReviewVersions"
     if not versions:
-        return [required(path)]
-    errors: list[FieldError] = []
-    seen: set[str] = set()
-    for index, version in enumerate(versions):
-        if version in seen:
-            errors.append(invalid_value(f"{path}[{index}]", version, "duplicate version"))
-            continue
-        seen.add(version)
-        errors += invalid_each(f"{path}[{index}]", version, names.dns_1035_label(version))
-    if demands_known and not seen.intersection(_REVIEW_VERSIONS):
-        errors.append(invalid_value(path, versions, f"must include at least one of {', '.join(_REVIEW_VERSIONS)}"))
-    return errors
+        return [*errors, required(at)]
+    return errors + check_review_versions(versions, at, demands_known=demands_known)

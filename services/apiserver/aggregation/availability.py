@@ -93,6 +93,7 @@ class Availability:
         self._backend.storage.feed.on_reload.append(self._follow)
 
     def _follow(self) -> None:
+        self._watchers.clear()  # ended, when the caches were read anew
         for gvr, name_of in ((SERVICES, _own_name), (ENDPOINT_SLICES, _name_of_service)):
             cache = self._backend.storage.cache_of(gvr)
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from cybernetes.core.api import codec, schema
 from cybernetes.core.cel.types import Type
 from cybernetes.core.objects import Gvk, Gvr, Object
-from cybernetes.core.store.cached import EVERYTHING, Change
-from cybernetes.core.store.dispatch import Watcher
 from cybernetes.core.store.interface import Conflict
 from cybernetes.services.apiserver.configured.sources import VALIDATING_POLICIES
+from cybernetes.services.apiserver.following import Following
 from cybernetes.services.apiserver.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -28,32 +27,24 @@ class TypeChecking:
     def __init__(self, storage: Storage, spawn: Callable[..., asyncio.Task[None]]) -> None:
         self._storage = storage
         self._spawn = spawn
-        self._watcher: Watcher | None = None
+        self._following = Following(storage, self, (VALIDATING_POLICIES,))
         self._waiting: set[str] = set()
 
     def start(self) -> None:
-        self._tell()
-        self._storage.feed.on_reload.append(self._tell)
+        self._following.start()
 
     def stop(self) -> None:
         """May be called twice, or before ``start``."""
-        if self._tell in self._storage.feed.on_reload:
-            self._storage.feed.on_reload.remove(self._tell)
-        if self._watcher is not None:
-            self._watcher.close()
+        self._following.stop()
 
-    def _tell(self) -> None:
-        cache = self._storage.cache_of(VALIDATING_POLICIES)
-        for cached in cache.list(EVERYTHING).records:
-            self._look(cached.object())
-        self._watcher = cache.watch(EVERYTHING, cache.revision, self._take)
+    def replace(self, gvr: Gvr, policies: Iterable[Object]) -> None:
+        for policy in policies:
+            self.put(gvr, policy)
 
-    def _take(self, batch: Sequence[Change]) -> None:
-        for change in batch:
-            if change.type != "DELETED":
-                self._look(change.cached.object())
+    def discard(self, gvr: Gvr, namespace: str, name: str) -> None:
+        pass  # what waits finds out for itself
 
-    def _look(self, policy: Object) -> None:
+    def put(self, gvr: Gvr, policy: Object) -> None:
         name = policy["metadata"]["name"]
         if _is_checked(policy) or name in self._waiting:
             return

@@ -6,16 +6,16 @@ Every API server does this by itself, from what is stored. ``Lifecycle`` writes 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import orjson
 
 from cybernetes.core.api.registry import Registry
 from cybernetes.core.api.resource import Resource
-from cybernetes.core.objects import CUSTOM_RESOURCE_DEFINITIONS, Object
-from cybernetes.core.store.cached import EVERYTHING, Change
-from cybernetes.core.store.dispatch import Watcher
+from cybernetes.core.objects import CUSTOM_RESOURCE_DEFINITIONS, Gvr, Object, name_of
+from cybernetes.core.store.cached import EVERYTHING
+from cybernetes.services.apiserver.following import Following
 from cybernetes.services.apiserver.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -29,20 +29,16 @@ class Definitions:
         self._registry = registry
         #: Name of a definition -> (what it says that matters here, the resources that are served by it).
         self._served: dict[str, tuple[tuple[bytes, list[Any]], list[Resource]]] = {}
-        self._watcher: Watcher | None = None
+        self._following = Following(storage, self, (CUSTOM_RESOURCE_DEFINITIONS,))
         #: Told of each definition that has changed, after it is served so: its name.
         self.on_change: list[Callable[[str], None]] = []
 
     def start(self) -> None:
-        self._tell()
-        self._storage.feed.on_reload.append(self._tell)
+        self._following.start()
 
     def stop(self) -> None:
         """Follow no more. What is served stays. May be called twice, or before ``start``."""
-        if self._tell in self._storage.feed.on_reload:
-            self._storage.feed.on_reload.remove(self._tell)
-        if self._watcher is not None:
-            self._watcher.close()
+        self._following.stop()
 
     def all(self) -> list[Object]:
         """Every definition, read-only."""
@@ -59,26 +55,16 @@ class Definitions:
         found = self._served.get(name)
         return found[1] if found is not None else ()
 
-    def _tell(self) -> None:
-        cache = self._storage.cache_of(CUSTOM_RESOURCE_DEFINITIONS)
+    def replace(self, gvr: Gvr, objects: Iterable[Object]) -> None:
         names = set()
-        for cached in cache.list(EVERYTHING).records:
-            names.add(cached.name)
-            self._put(cached.name, cached.object())
+        for definition in objects:
+            names.add(name_of(definition))
+            self.put(gvr, definition)
         for name in self._served.keys() - names:
-            self._drop(name)
-        self._watcher = cache.watch(EVERYTHING, cache.revision, self._take)
+            self.discard(gvr, "", name)
 
-    def _take(self, batch: Sequence[Change]) -> None:
-        for change in batch:
-            name = change.cached.name
-            if change.type == "DELETED":
-                self._drop(name)
-            else:
-                self._put(name, change.cached.object())
-
-    def _put(self, name: str, definition: Object) -> None:
-        identity = _identity(definition)
+    def put(self, gvr: Gvr, definition: Object) -> None:
+        name, identity = name_of(definition), _identity(definition)
         before = self._served.get(name)
         if before is None or before[0] != identity:
             from cybernetes.core.api.custom.resources import resources_of  # 20 ms, for those who have definitions
@@ -94,7 +80,7 @@ class Definitions:
         for told in self.on_change:
             told(name)
 
-    def _drop(self, name: str) -> None:
+    def discard(self, gvr: Gvr, namespace: str, name: str) -> None:
         before = self._served.pop(name, None)
         if before is not None:
             self._replace(before[1], [], keeps_caches=False)
